@@ -1,0 +1,114 @@
+"""Every bound of the house in one place, each with its reason."""
+
+from __future__ import annotations
+
+MAX_BODY_BYTES = 16_384
+"""Largest request body: the largest honest payment is about 3 kB."""
+
+MAX_WEBHOOK_BODY_BYTES = 65_536
+"""Largest gateway webhook: gateways publish limits below this."""
+
+MAX_JSON_DEPTH = 16
+"""Deeper nesting serves only parser attacks."""
+
+MAX_METADATA_KEYS = 20
+MAX_METADATA_KEY_CHARS = 40
+MAX_METADATA_VALUE_CHARS = 200
+"""Metadata is a label, not a document; 20 x 240 characters keep a payment row below a page."""
+
+MAX_GATEWAY_ANSWER_BYTES = 262_144
+"""A gateway answer is a few kB; a larger one is hostile or broken."""
+
+GATEWAY_CONNECT_TIMEOUT_MS = 3_000
+GATEWAY_TOTAL_TIMEOUT_MS = 20_000
+"""Issuers answer within seconds; past this the outcome is unknown and recovery takes over."""
+
+COMMIT_QUEUE_MAX = 4_096
+"""Changes that may wait for the committer; more would only grow latency and memory."""
+
+COMMIT_BATCH_MAX = 256
+"""Changes in one transaction: keeps statements and lock times short."""
+
+COMMIT_WAIT_MS = 5_000
+"""A Change that has not been written by then is refused with 503."""
+
+PAGE_LIMIT_DEFAULT = 10
+PAGE_LIMIT_MAX = 100
+"""List pages: bounded work for one request."""
+
+IDEMPOTENCY_KEY_MAX_CHARS = 255
+IDEMPOTENCY_RETENTION_S = 7 * 24 * 3600
+"""Keys are kept a week: longer than any client's retry schedule."""
+
+TOKEN_TTL_UNSAVED_S = 24 * 3600
+"""A card that nobody asked to save leaves the vault after a day (PCI DSS 3.2.1)."""
+
+CVC_HANDLE_TTL_S = 600
+"""A sealed CVC handle is useless after ten minutes."""
+
+BATCH_TOKENIZE_MAX = 1_000
+"""Cards in one batch call: bounded memory and lock time."""
+
+API_KEY_CACHE_S = 0.5
+"""How long an authenticated key is trusted without a look: revocation shows within a second."""
+
+REQUEST_TIMEOUT_S = 30
+"""Longest a request may take, gateway included."""
+
+DRAIN_TIMEOUT_S = 25
+"""How long shutdown waits for requests in flight: longer than one gateway call."""
+
+PASSPHRASE_MIN_CHARS = 15
+"""Shortest passphrase of the root key: NIST SP 800-63B-4 for a secret that stands alone."""
+
+KEY_CACHE_SIZE = 10_000
+KEY_CACHE_TTL_S = 300
+"""Unwrapped merchant keys in memory: bounded, and none is trusted longer than five minutes."""
+
+KEY_USES_BLOCK = 65_536
+KEY_USES_WARN = 2**30
+KEY_USES_ROTATE = 2**31
+KEY_USES_MAX = 2**32
+"""Seals under one AES-GCM key with random nonces (SP 800-38D section 8.3: at most 2^32). Uses are
+set aside in the database in blocks before they happen, so that a crash cannot under-count."""
+
+TOKEN_PURGE_GRACE_S = 3_600
+"""How long the row of an expired token stays: a payment accepted in its last moment must be able
+to end, recovery included. Longer than any attempt (REQUEST_TIMEOUT_S) and any clock difference."""
+
+TOKEN_HOLD_MAX_S = 7 * 24 * 3600
+"""Longest a payment that waits (review, 3-D Secure) may keep an unsaved card: an authorization's life."""
+
+TOMBSTONE_RETENTION_S = 400 * 24 * 3600
+"""A removed token stays known as removed for 13 months; the journal keeps its entry for good."""
+
+PURGE_BATCH = 250
+"""Cards removed in one Change: bounded row locks."""
+
+HOLDER_NAME_MAX_CHARS = 100
+"""Schemes carry 26 characters; gateways take up to 100."""
+
+CARD_YEARS_AHEAD_MAX = 25
+"""Cards run ten years at most; further ahead is a typing error."""
+
+CVC_HELD_MAX = 20_000
+"""Security codes waiting in memory: more than the requests one process can have under way."""
+
+FRESH_CARDS_MAX = 4_096
+FRESH_CARD_TTL_S = 30
+"""Sealed rows of cards just tokenized or described, kept for the forward that follows at once."""
+
+EGRESS_CONNECTIONS_MAX = 128
+"""Connections to one gateway host at once, busy and idle."""
+
+EGRESS_IDLE_S = 20
+"""An idle gateway connection is closed by us before most servers close it (they give 60 s or more)."""
+
+EGRESS_DNS_TTL_S = 30
+"""How long checked addresses of a gateway are used without asking again."""
+
+GATEWAY_HEAD_MAX_BYTES = 32_768
+"""Status line and headers of a gateway's answer."""
+
+REVEALS_PER_HOUR = 20
+"""Clear card numbers one caller may see in an hour through one process: reveal is no export."""
