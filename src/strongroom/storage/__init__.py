@@ -1,0 +1,29 @@
+"""The PostgreSQL engine: connections, group commit, migrations, data map, embedded server."""
+
+from strongroom.storage.change import (
+    Add,
+    Change,
+    Claim,
+    ConstraintViolated,
+    Guard,
+    Insert,
+    Update,
+    Verdict,
+)
+from strongroom.storage.committer import Committer
+from strongroom.storage.database import Database, Session, Target
+
+__all__ = [
+    "Add",
+    "Change",
+    "Claim",
+    "Committer",
+    "ConstraintViolated",
+    "Database",
+    "Guard",
+    "Insert",
+    "Session",
+    "Target",
+    "Update",
+    "Verdict",
+]
