@@ -1,0 +1,31 @@
+"""Payments: the state machine, authorize, capture, void, refund, 3DS, idempotency, recovery."""
+
+from strongroom.payments.context import Context
+from strongroom.payments.flow import Payments
+from strongroom.payments.model import (
+    Answer,
+    Caller,
+    CaptureMethod,
+    CreatePayment,
+    Idempotency,
+    Payment,
+    Refund,
+    Renderer,
+    Status,
+    TokenSource,
+)
+
+__all__ = [
+    "Answer",
+    "Caller",
+    "CaptureMethod",
+    "Context",
+    "CreatePayment",
+    "Idempotency",
+    "Payment",
+    "Payments",
+    "Refund",
+    "Renderer",
+    "Status",
+    "TokenSource",
+]

@@ -1,0 +1,258 @@
+"""The verbs of a payment: authorize, capture, cancel, refund, review, and what callers may read.
+
+Each verb that moves money writes a reservation first, calls the gateway, and writes the outcome.
+A crash or a lost answer in between leaves a pending operation that `recovery` ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+from collections.abc import Coroutine, Mapping
+from datetime import datetime
+from typing import Any, TypeVar
+
+from strongroom.kernel.errors import StrongroomError
+from strongroom.payments import creating, operating, records, recovery
+from strongroom.payments.context import Context, as_refund
+from strongroom.payments.decide import Step, decide_capture, decide_refund
+from strongroom.payments.errors import Refusal, not_found
+from strongroom.payments.idempotency import Key
+from strongroom.payments.model import (
+    Answer,
+    Caller,
+    CreatePayment,
+    Idempotency,
+    Kind,
+    Page,
+    Payment,
+    Refund,
+    Status,
+)
+
+T = TypeVar("T")
+
+
+class Payments:
+    """Takes payments and keeps their state; every money-moving verb runs to its end once begun."""
+
+    def __init__(self, context: Context) -> None:
+        self._ctx = context
+        self._running: set[asyncio.Task[Any]] = set()
+
+    async def create(
+        self,
+        merchant: str,
+        command: CreatePayment,
+        *,
+        caller: Caller,
+        idempotency: Idempotency,
+    ) -> Answer:
+        """Take a payment: tokenize, reserve, call the gateway, post, answer.
+
+        The answer is stored under the idempotency key in the same transaction as its effect.
+
+        Raises:
+            StrongroomError: the card or amount is refused, the key is in use or was used for
+                another request, or the gateway certainly was not reached.
+        """
+        return await self._finish(
+            creating.create(self._ctx, merchant, command, caller=caller, source=idempotency)
+        )
+
+    async def capture(
+        self,
+        merchant: str,
+        payment_id: str,
+        *,
+        amount_minor: int | None,
+        caller: Caller,
+        idempotency: Idempotency,
+    ) -> Answer:
+        """Capture part or (None) all of what is authorized, in minor units."""
+
+        def decider(payment: Payment, operation: str, key: Key, now: datetime) -> Step | Refusal:
+            return decide_capture(
+                payment,
+                amount_minor=amount_minor,
+                operation=operation,
+                claim=key.id,
+                now=now,
+                patience=self._ctx.patience,
+            )
+
+        return await self._operate(merchant, payment_id, "capture", decider, caller, idempotency)
+
+    async def cancel(
+        self, merchant: str, payment_id: str, *, caller: Caller, idempotency: Idempotency
+    ) -> Answer:
+        """Release what is authorized and not captured."""
+        return await self._finish(
+            operating.void(self._ctx, merchant, payment_id, caller=caller, source=idempotency)
+        )
+
+    async def refund(
+        self,
+        merchant: str,
+        payment_id: str,
+        *,
+        amount_minor: int | None,
+        reason: str | None,
+        caller: Caller,
+        idempotency: Idempotency,
+    ) -> Answer:
+        """Refund part or (None) all of what is captured, in minor units."""
+
+        def decider(payment: Payment, operation: str, key: Key, now: datetime) -> Step | Refusal:
+            return decide_refund(
+                payment,
+                amount_minor=amount_minor,
+                reason=reason,
+                operation=operation,
+                claim=key.id,
+                now=now,
+                patience=self._ctx.patience,
+            )
+
+        return await self._operate(merchant, payment_id, "refund", decider, caller, idempotency)
+
+    async def review(
+        self,
+        merchant: str,
+        payment_id: str,
+        *,
+        approve: bool,
+        caller: Caller,
+        idempotency: Idempotency,
+    ) -> Answer:
+        """End the review of a held payment: approve (and capture if automatic) or reject (void)."""
+        if not approve:
+            return await self.cancel(merchant, payment_id, caller=caller, idempotency=idempotency)
+        answer, capture = await self._finish(
+            operating.approve(self._ctx, merchant, payment_id, caller=caller, source=idempotency)
+        )
+        if capture or answer is None:
+            return await self.capture(
+                merchant, payment_id, amount_minor=None, caller=caller, idempotency=idempotency
+            )
+        return answer
+
+    async def get(self, merchant: str, payment_id: str) -> Payment:
+        """Return a merchant's payment; raises `payment_not_found`."""
+        return await self._ctx.payment(merchant, payment_id)
+
+    async def refunds(self, merchant: str, payment_id: str) -> builtins.list[Refund]:
+        """Return the refunds of a payment, oldest first."""
+        payment = await self.get(merchant, payment_id)
+        found = await records.operations(self._ctx.database, merchant, payment_id)
+        return [as_refund(payment, o) for o in found if o.kind is Kind.REFUND]
+
+    async def list(
+        self,
+        merchant: str,
+        *,
+        limit: int,
+        starting_after: str | None = None,
+        ending_before: str | None = None,
+        status: Status | None = None,
+        reference: str | None = None,
+    ) -> Page:
+        """Return a page of payments, newest first."""
+        found = await records.payments(
+            self._ctx.database,
+            merchant,
+            limit=limit + 1,
+            after=starting_after,
+            before=ending_before,
+            status=status,
+            reference=reference,
+        )
+        more = len(found) > limit
+        if more:
+            found = found[1:] if ending_before else found[:-1]
+        return Page(found, more)
+
+    async def returned(self, merchant: str, payment_id: str) -> str:
+        """Look a payment up after its cardholder came back; return where to send the browser."""
+        payment = await self.get(merchant, payment_id)
+        if payment.return_url is None:
+            raise not_found()
+        if payment.status is Status.REQUIRES_ACTION:
+            await self._finish(recovery.resolve_open(self._ctx, payment))
+            payment = await self.get(merchant, payment_id)
+        joint = "&" if "?" in str(payment.return_url) else "?"
+        return f"{payment.return_url}{joint}payment={payment.id}&status={payment.status.value}"
+
+    async def gateway_event(
+        self, gateway: str, headers: Mapping[str, str], raw_body: bytes
+    ) -> None:
+        """Take a gateway's webhook: verify, store once, and have recovery look up what it says.
+
+        Raises:
+            StrongroomError: `gateway_not_found`, `webhook_signature_invalid`, `webhook_malformed`.
+        """
+        connector = self._ctx.connectors.get(gateway)
+        if connector is None:
+            raise StrongroomError("gateway_not_found", "There is no such gateway.")
+        now = self._ctx.now()
+        event = connector.parse_webhook(headers, raw_body, now=now)
+        fresh = await records.note_event(
+            self._ctx.database,
+            gateway=gateway,
+            event_id=event.id,
+            kind=event.type,
+            reference=event.gateway_reference,
+            operation_id=event.operation_id,
+            now=now,
+        )
+        if fresh:
+            await records.hurry(
+                self._ctx.database,
+                now,
+                operation_id=event.operation_id,
+                gateway=gateway,
+                reference=event.gateway_reference,
+            )
+
+    async def recover(self, limit: int = 50) -> int:
+        """Ask gateways about pending operations whose time has come; return how many there were."""
+        found = await recovery.due(self._ctx, limit)
+        results = await asyncio.gather(
+            *(self._finish(recovery.recover_one(self._ctx, o)) for o in found),
+            return_exceptions=True,
+        )
+        for result in results:
+            if isinstance(result, BaseException) and not isinstance(result, StrongroomError):
+                raise result
+        return len(found)
+
+    async def purge(self) -> int:
+        """Delete idempotency keys and gateway events past their retention; return how many."""
+        return await records.purge(self._ctx.database, self._ctx.now())
+
+    async def drain(self) -> None:
+        """Wait for everything under way; used at shutdown."""
+        while self._running:
+            await asyncio.gather(*self._running, return_exceptions=True)
+
+    async def _operate(
+        self,
+        merchant: str,
+        payment_id: str,
+        verb: str,
+        decider: operating.Decider,
+        caller: Caller,
+        source: Idempotency,
+    ) -> Answer:
+        return await self._finish(
+            operating.operate(
+                self._ctx, merchant, payment_id, verb, decider, caller=caller, source=source
+            )
+        )
+
+    async def _finish(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run to the end even when the caller's connection goes away."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return await asyncio.shield(task)
