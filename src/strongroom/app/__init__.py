@@ -1,0 +1,52 @@
+"""The composition root: settings → storage → rooms → faces and workers, and the process tree.
+
+Names load when used, so that the supervisor stays small: it needs few of the rooms.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from strongroom.app.compose import House
+    from strongroom.app.initialize import initialize, open_root, prepare
+    from strongroom.app.serving import run
+    from strongroom.app.settings import Gateway, Settings, load
+    from strongroom.app.supervisor import Ready, Supervisor, write_ready
+
+_HOMES = {
+    "Gateway": "settings",
+    "House": "compose",
+    "Ready": "supervisor",
+    "Settings": "settings",
+    "Supervisor": "supervisor",
+    "initialize": "initialize",
+    "load": "settings",
+    "open_root": "initialize",
+    "prepare": "initialize",
+    "run": "serving",
+    "write_ready": "supervisor",
+}
+
+__all__ = [
+    "Gateway",
+    "House",
+    "Ready",
+    "Settings",
+    "Supervisor",
+    "initialize",
+    "load",
+    "open_root",
+    "prepare",
+    "run",
+    "write_ready",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = found
+    return found

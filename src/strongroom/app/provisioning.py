@@ -1,0 +1,73 @@
+"""Prepares what a first start needs: schema, a merchant, its keys; a short-lived process.
+
+In test mode the keys of the demo merchant are kept in a 0600 file of the data directory, so that
+`strongroom up` can tell them again. Live mode never does this.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+
+import msgspec
+
+from strongroom.app import credentials
+from strongroom.app.compose import House
+from strongroom.app.credentials import Credentials
+from strongroom.app.initialize import prepare
+from strongroom.app.lifeline import hold_on
+from strongroom.app.settings import Settings, load, write_private
+from strongroom.identity import Identity, KeyKind, KeySpec
+from strongroom.kernel.errors import StrongroomError
+from strongroom.keys import harden_process
+
+_ACTOR = "system:provisioning"
+
+
+async def provision(settings: Settings) -> None:
+    """Migrate, and in test mode make the demo merchant and its keys once."""
+    await prepare(settings)
+    if settings.mode != "test" or credentials.read(settings.data_dir) is not None:
+        return
+    async with House(settings) as house:
+        made = await _credentials(house.identity)
+    write_private(settings.path(credentials.FILE), msgspec.json.encode(made).decode())
+
+
+async def _credentials(identity: Identity) -> Credentials:
+    merchant = (await identity.create_merchant("Demo merchant", actor=_ACTOR)).id
+
+    async def key(kind: KeyKind, role: str, *, of: str | None) -> str:
+        spec = KeySpec(merchant=of, kind=kind, role=role, owner="demo")
+        _, secret = await identity.create_key(spec, actor=_ACTOR)
+        return secret.reveal()
+
+    return Credentials(
+        merchant=merchant,
+        api_key=await key(KeyKind.SECRET, "merchant-backend", of=merchant),
+        publishable_key=await key(KeyKind.PUBLISHABLE, "merchant-publishable", of=merchant),
+        operator_read_key=await key(KeyKind.RESTRICTED, "operator-read", of=None),
+        operator_admin_key=await key(KeyKind.RESTRICTED, "operator-admin", of=None),
+    )
+
+
+def main(arguments: list[str]) -> int:
+    """Entry point of the supervisor's first child."""
+    parser = argparse.ArgumentParser(prog="strongroom.app.provisioning")
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--lifeline", type=int, required=True)
+    options = parser.parse_args(arguments)
+    hold_on(options.lifeline)
+    harden_process()
+    try:
+        asyncio.run(provision(load(options.data_dir)))
+    except StrongroomError as error:
+        sys.stderr.write(f"strongroom: {error.public} ({error.code}) {error.detail}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

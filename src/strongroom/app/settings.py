@@ -1,0 +1,147 @@
+"""Settings of one installation: `strongroom.toml` in the data directory, and a few variables.
+
+No secret stands in the file or in a variable's value: both name files of mode 0600. A database
+URL with a password may come from STRONGROOM_DATABASE_URL because that is how platforms hand it
+over; it is read once and removed from the environment.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tomllib
+from collections.abc import Mapping, MutableMapping
+from pathlib import Path
+from typing import Literal
+from uuid import UUID
+
+import msgspec
+
+from strongroom.gateways import GatewayAccount
+from strongroom.kernel.errors import StrongroomError
+from strongroom.kernel.secret import Secret
+
+FILE = "strongroom.toml"
+Mode = Literal["test", "live"]
+
+_URLS = {
+    "strongroom_owner": "STRONGROOM_DATABASE_URL",
+    "strongroom_pay": "STRONGROOM_PAY_DATABASE_URL",
+    "strongroom_vault": "STRONGROOM_VAULT_DATABASE_URL",
+    "strongroom_journal": "STRONGROOM_JOURNAL_DATABASE_URL",
+}
+
+
+class Gateway(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One gateway account; secrets are named by file, relative to the data directory."""
+
+    name: str
+    connector: Literal["sandbox", "stripe"]
+    base_url: str
+    secret_file: str
+    webhook_secret_files: tuple[str, ...] = ()
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything an installation is told; times in seconds."""
+
+    installation: UUID
+    mode: Mode
+    public_url: str = ""
+    behind_tls: bool = False
+    root_file: str = "root.json"
+    root_key_file: str | None = "root.key"
+    root_passphrase_file: str | None = None
+    gateways: tuple[Gateway, ...] = ()
+    default_gateway: str = "sandbox"
+    cors_origins: tuple[str, ...] = ()
+    patience_s: float = 30
+    concurrency_max: int = 1024
+    data_dir: Path = Path(".")
+    database_urls: Mapping[str, Secret[str]] = {}
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the embedded PostgreSQL is used."""
+        return not self.database_urls
+
+    def path(self, name: str) -> Path:
+        """Return a file named in the settings; relative names lie in the data directory."""
+        return self.data_dir / name
+
+    def secret(self, name: str) -> Secret[str]:
+        """Read a secret file; raises `settings_invalid` when others may read it or it is empty."""
+        return read_secret(self.path(name))
+
+    def accounts(self) -> list[GatewayAccount]:
+        """Return the gateway accounts with their secrets."""
+        return [
+            GatewayAccount(
+                name=gateway.name,
+                connector=gateway.connector,
+                base_url=gateway.base_url,
+                secret=self.secret(gateway.secret_file),
+                webhook_secrets=tuple(map(self.secret, gateway.webhook_secret_files)),
+                live=self.mode == "live",
+            )
+            for gateway in self.gateways
+        ]
+
+
+def load(data_dir: Path, environ: MutableMapping[str, str] = os.environ) -> Settings:
+    """Read the settings of an installation.
+
+    Raises:
+        StrongroomError: `not_initialized` or `settings_invalid`, naming what to mend.
+    """
+    file = data_dir / FILE
+    try:
+        text = file.read_text("utf-8")
+    except FileNotFoundError:
+        raise StrongroomError(
+            "not_initialized",
+            f"There is no installation in {data_dir}. Run: strongroom init --data-dir {data_dir}",
+        ) from None
+    try:
+        read = msgspec.convert(tomllib.loads(text), Settings, strict=True)
+    except (msgspec.ValidationError, tomllib.TOMLDecodeError) as error:
+        raise _invalid(f"{file}: {error}") from None
+    urls = database_urls(environ)
+    return msgspec.structs.replace(read, data_dir=data_dir.resolve(), database_urls=urls)
+
+
+def database_urls(environ: MutableMapping[str, str]) -> dict[str, Secret[str]]:
+    """Return the given database URLs by role and take them out of the environment."""
+    found = {role: Secret(environ.pop(name)) for role, name in _URLS.items() if environ.get(name)}
+    if found and "strongroom_owner" not in found:
+        raise _invalid("STRONGROOM_DATABASE_URL must be set when another database URL is")
+    return found
+
+
+def read_secret(path: Path) -> Secret[str]:
+    """Read a secret file of mode 0600."""
+    try:
+        mode = path.stat().st_mode
+        if stat.S_IMODE(mode) & 0o077:
+            raise _invalid(f"{path} must not be readable by others. Run: chmod 600 {path}")
+        text = path.read_text("utf-8").strip()
+    except OSError as error:
+        raise _invalid(f"{path}: {error.strerror}") from None
+    if not text:
+        raise _invalid(f"{path} is empty")
+    return Secret(text)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file of mode 0600 as one step."""
+    part = path.with_name(path.name + ".part")
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(part, path)
+
+
+def _invalid(what: str) -> StrongroomError:
+    return StrongroomError("settings_invalid", what)

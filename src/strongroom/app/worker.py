@@ -1,0 +1,69 @@
+"""What a process does besides answering: sequencing, recovery, purging, flushing.
+
+Every loop keeps going when a round fails; what failed is logged by its code, never with values.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from strongroom.app.compose import House
+from strongroom.kernel.errors import StrongroomError
+
+_log = logging.getLogger("strongroom.worker")
+
+RECOVERY_S = 0.5
+PURGE_S = 300.0
+REFUSALS_S = 1.0
+USAGE_S = 10.0
+
+
+class Workers:
+    """The background loops of one process."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Start every loop."""
+        house = self._house
+        self._tasks = [
+            asyncio.create_task(house.sequencer.run()),
+            asyncio.create_task(house.readiness.run()),
+            _every(RECOVERY_S, "recovery", house.payments.recover),
+            _every(REFUSALS_S, "refusals", house.identity.flush_refusals),
+            _every(USAGE_S, "usage", house.identity.flush_usage),
+            _every(PURGE_S, "purge_cards", house.vault.purge_expired),
+            _every(PURGE_S, "purge_payments", house.payments.purge),
+        ]
+
+    async def stop(self) -> None:
+        """Stop the loops; the sequencer finishes its step and what is pending is flushed."""
+        house = self._house
+        house.sequencer.stop()
+        for task in self._tasks[1:]:
+            task.cancel()
+        await asyncio.gather(*self._tasks[1:], return_exceptions=True)
+        await asyncio.wait(self._tasks[:1], timeout=5)
+        try:
+            await house.identity.flush_refusals(final=True)
+            await house.identity.flush_usage()
+        except StrongroomError as error:
+            _log.warning("flush failed: %s", error.code)
+
+
+def _every(seconds: float, name: str, work: Callable[[], Awaitable[object]]) -> asyncio.Task[None]:
+    async def loop() -> None:
+        while True:
+            try:
+                await work()
+            except StrongroomError as error:
+                _log.warning("%s failed: %s %s", name, error.code, error.detail)
+            except Exception as error:  # noqa: BLE001 (a loop outlives any failed round)
+                _log.error("%s failed: %s", name, type(error).__name__)
+            await asyncio.sleep(seconds)
+
+    return asyncio.create_task(loop())
