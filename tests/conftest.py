@@ -8,12 +8,12 @@ import pytest
 
 from strongroom.storage.embedded import EmbeddedPostgres
 from tests.support.database import TestDatabase, migrated_database
-from tests.support.postgres import postgres
+from tests.support.postgres import postgres, stopped_cluster
 from tests.support.stack import Stack
 
 pytest_plugins = ["tests.support.ci"]
 
-__all__ = ["pg", "postgres", "stack"]
+__all__ = ["pg", "postgres", "stack", "stopped_cluster"]
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ import pytest
 from strongroom.storage.embedded import EmbeddedPostgres
 from tests.support.postgres import (
     await_no_processes,
+    copy_cluster,
     postmaster_pid,
     processes_below,
 )
@@ -57,13 +58,18 @@ BROKEN = (
 
 
 @pytest.fixture
-def data(tmp_path):
+def empty(tmp_path):
     path = tmp_path / "data"
     yield path
     left = processes_below(path)
     for pid in left:
         os.kill(pid, signal.SIGKILL)
     assert left == {}
+
+
+@pytest.fixture
+def data(empty, stopped_cluster):
+    return copy_cluster(stopped_cluster, empty)
 
 
 def writer(data: Path, *options: str) -> subprocess.Popen:
@@ -158,14 +164,14 @@ async def test_a_parent_that_just_leaves_stops_the_server(data):
 
 
 @pytest.mark.parametrize("after_s", [0.15, 0.5, 0.8])
-async def test_killing_the_parent_in_its_first_start_leaves_a_directory_that_starts(data, after_s):
-    process = writer(data)
+async def test_killing_the_parent_in_its_first_start_leaves_a_directory_that_starts(empty, after_s):
+    process = writer(empty)
     time.sleep(after_s)
     process.kill()
     process.communicate()
-    with EmbeddedPostgres(data) as server:
+    with EmbeddedPostgres(empty) as server:
         await answers(server, within_s=0)
-    assert await_no_processes(data, within_s=5) == {}
+    assert await_no_processes(empty, within_s=5) == {}
 
 
 async def test_killing_the_server_in_the_middle_of_writes_loses_no_acknowledged_row(data):
@@ -219,8 +225,6 @@ async def test_a_busy_orphan_of_a_killed_server_cannot_write_beside_the_next_one
 
 
 def test_a_pid_file_whose_number_belongs_to_a_stranger_does_not_stop_the_start(data):
-    with EmbeddedPostgres(data):
-        pass
     cluster = data / "postgres" / "cluster"
     owner = cluster.stat()
     who = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}

@@ -21,6 +21,7 @@ from strongroom.storage.embedded_programs import find_programs
 from strongroom.storage.embedded_watchdog import BoundedLog
 from tests.support.postgres import (
     await_no_processes,
+    copy_cluster,
     embedded_postgres,
     processes_below,
 )
@@ -83,10 +84,11 @@ async def test_settings_that_keep_data_safe_are_in_force(server):
     assert found == wanted
 
 
-async def test_local_settings_tune_but_do_not_unsafe(tmp_path):
+async def test_local_settings_tune_but_do_not_unsafe(tmp_path, stopped_cluster):
+    copy_cluster(stopped_cluster, tmp_path / "data")
     server = EmbeddedPostgres(tmp_path / "data")
     settings = tmp_path / "data" / "postgres" / "settings"
-    settings.mkdir(parents=True)
+    settings.mkdir(exist_ok=True)
     (settings / "local.conf").write_text("work_mem = 5MB\nfsync = off\nlog_statement = all\n")
     with server:
         assert await ask(server, "SHOW work_mem") == "5MB"
@@ -192,7 +194,10 @@ def test_second_supervisor_is_refused_by_name(server):
     assert server.is_alive
 
 
-async def test_a_long_path_gets_a_short_private_socket_directory(tmp_path, monkeypatch):
+async def test_a_long_path_gets_a_short_private_socket_directory(
+    tmp_path, stopped_cluster, monkeypatch
+):
+    copy_cluster(stopped_cluster, tmp_path / ("long" * 30))
     runtime = tmp_path / "run"
     runtime.mkdir()
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
@@ -202,7 +207,8 @@ async def test_a_long_path_gets_a_short_private_socket_directory(tmp_path, monke
         assert await ask(server, "SELECT 1") == 1
 
 
-def test_a_squatted_socket_directory_is_refused(tmp_path, monkeypatch):
+def test_a_squatted_socket_directory_is_refused(tmp_path, stopped_cluster, monkeypatch):
+    copy_cluster(stopped_cluster, tmp_path / ("long" * 30))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     server = EmbeddedPostgres(tmp_path / ("long" * 30))
     (tmp_path / "elsewhere").mkdir()
@@ -212,9 +218,8 @@ def test_a_squatted_socket_directory_is_refused(tmp_path, monkeypatch):
     assert not server.is_alive
 
 
-def test_data_of_another_version_is_refused_clearly(tmp_path):
-    with EmbeddedPostgres(tmp_path / "data"):
-        pass
+def test_data_of_another_version_is_refused_clearly(tmp_path, stopped_cluster):
+    copy_cluster(stopped_cluster, tmp_path / "data")
     version = tmp_path / "data" / "postgres" / "cluster" / "PG_VERSION"
     version.write_text("14\n")
     with pytest.raises(StrongroomError) as refused:
@@ -223,9 +228,8 @@ def test_data_of_another_version_is_refused_clearly(tmp_path):
     assert "PostgreSQL 14" in refused.value.public
 
 
-def test_lost_passwords_are_said_clearly(tmp_path):
-    with EmbeddedPostgres(tmp_path / "data"):
-        pass
+def test_lost_passwords_are_said_clearly(tmp_path, stopped_cluster):
+    copy_cluster(stopped_cluster, tmp_path / "data")
     (tmp_path / "data" / "pg-secrets").unlink()
     with pytest.raises(StrongroomError, match="pg-secrets is missing"):
         EmbeddedPostgres(tmp_path / "data").start()
@@ -237,7 +241,8 @@ def test_a_place_that_was_asked_for_is_not_replaced_silently(tmp_path):
     assert refused.value.code == "database_programs_missing"
 
 
-async def test_programs_named_in_the_environment_are_used(tmp_path):
+async def test_programs_named_in_the_environment_are_used(tmp_path, stopped_cluster):
+    copy_cluster(stopped_cluster, tmp_path / "data")
     wheel = find_programs({})
     named = tmp_path / "programs"
     named.symlink_to(wheel.directory)
@@ -254,7 +259,8 @@ def test_an_interrupted_first_start_is_begun_again(tmp_path):
         assert not half.parent.exists()
 
 
-async def test_it_starts_again_after_stop(tmp_path):
+async def test_it_starts_again_after_stop(tmp_path, stopped_cluster):
+    copy_cluster(stopped_cluster, tmp_path / "data")
     server = EmbeddedPostgres(tmp_path / "data")
     for _ in range(2):
         with server:

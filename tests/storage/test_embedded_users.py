@@ -16,7 +16,7 @@ from strongroom.kernel.errors import StrongroomError
 from strongroom.storage.embedded import EmbeddedPostgres
 from strongroom.storage.embedded_process import EngineUser, engine_user
 from strongroom.storage.embedded_programs import find_programs, reachable_programs
-from tests.support.postgres import embedded_postgres, postmaster_pid
+from tests.support.postgres import copy_cluster, embedded_postgres, postmaster_pid
 
 SOURCE = Path(__file__).parents[2] / "src"
 PACKAGES = Path(sysconfig.get_path("platlib"))
@@ -109,9 +109,8 @@ if os.geteuid() == 0:  # only root can become someone else; CI takes a skipped t
         assert int(lines["Uid"].split()[0]) not in (0, NOBODY)
         assert lines["CapEff"] == "0" * 16
 
-    def test_under_root_a_cluster_keeps_its_owner(tmp_path):
-        with EmbeddedPostgres(tmp_path / "data"):
-            pass
+    def test_under_root_a_cluster_keeps_its_owner(tmp_path, stopped_cluster):
+        copy_cluster(stopped_cluster, tmp_path / "data")
         cluster = tmp_path / "data" / "postgres" / "cluster"
         for path in (cluster, *cluster.rglob("*")):
             os.chown(path, 4711, 4712)

@@ -36,6 +36,7 @@ RESTART_LONGEST_S = 10.0
 SETTLED_S = 60.0  # a server that lived this long is not in a crash loop
 LOG_TAIL_BYTES = 2000
 
+_UNEXPECTED = (OSError, ValueError, subprocess.SubprocessError)  # of the system, told as ours
 _log = logging.getLogger("strongroom.storage")
 
 
@@ -98,7 +99,7 @@ class EmbeddedPostgres:
                 cluster.lay_out(self._places)
                 self._supervisor_fd = process.claim_supervisor(self._places.supervisor_lock)
                 self._launch()
-            except (OSError, subprocess.SubprocessError) as problem:
+            except _UNEXPECTED as problem:
                 self._release()
                 raise process.start_failed(f"{type(problem).__name__}: {problem}") from problem
             except BaseException:
@@ -121,7 +122,7 @@ class EmbeddedPostgres:
                 return
             try:
                 self._launch()
-            except (OSError, subprocess.SubprocessError) as problem:
+            except _UNEXPECTED as problem:
                 raise process.start_failed(f"{type(problem).__name__}: {problem}") from problem
 
     def stop(self) -> None:
@@ -175,7 +176,9 @@ class EmbeddedPostgres:
     def _launch(self) -> None:
         places = self._places
         self._end()
-        lock = process.claim_engine(places.engine_lock, places.cluster)
+        lock = process.claim_engine(
+            places.engine_lock, places.cluster, given_up=self._closing.is_set
+        )
         try:
             user = process.engine_user(places.cluster)
             programs = find_programs(self._environ)
@@ -233,6 +236,8 @@ class EmbeddedPostgres:
                 pause_s = RESTART_FIRST_S
             if self._closing.wait(pause_s):
                 return
+            if self.is_alive:
+                continue  # somebody called `ensure` before us
             _log.error("the embedded PostgreSQL ended by itself; starting it again")
             try:
                 self.ensure()

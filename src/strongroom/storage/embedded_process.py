@@ -100,7 +100,7 @@ def claim_supervisor(path: Path) -> int:
     return fd
 
 
-def claim_engine(path: Path, cluster: Path) -> int:
+def claim_engine(path: Path, cluster: Path, *, given_up: Callable[[], bool]) -> int:
     """Wait until no process of an earlier server is left; returns the lock the next one inherits.
 
     Watchdog, postmaster and every backend hold this lock by inheritance, so a free lock means
@@ -109,7 +109,7 @@ def claim_engine(path: Path, cluster: Path) -> int:
     begun = time.monotonic()
     while (fd := take_lock(path)) is None:
         waited_s = time.monotonic() - begun
-        if waited_s > ORPHAN_LIMIT_S:
+        if waited_s > ORPHAN_LIMIT_S or given_up():
             raise start_failed("Processes of an earlier run hold the database and do not end.")
         if waited_s > ORPHAN_PATIENCE_S:
             for pid in _orphans(cluster):

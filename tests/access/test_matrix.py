@@ -1,0 +1,193 @@
+"""Every role against every action, whose thing it is and mode: the table below, and nothing more.
+
+The table was written from the product's rules, not from the policies; a right that a policy gives
+or takes by mistake shows here.
+"""
+
+from __future__ import annotations
+
+import itertools
+from contextlib import nullcontext
+
+import pytest
+
+from strongroom.access import ACTIONS, Authorizer
+from strongroom.identity import ROLES, Principal, PrincipalKind
+from strongroom.kernel.errors import StrongroomError
+
+OWN, OTHER = "mer_own", "mer_other"
+
+# b backend, p publishable, r operator-read, a operator-admin, g gateway; system may do nothing.
+WHO_MAY = {
+    "payment:create": "b",
+    "payment:read": "b r a",
+    "payment:list": "b r a",
+    "payment:capture": "b",
+    "payment:cancel": "b",
+    "payment:review": "b a",
+    "refund:create": "b",
+    "refund:read": "b r a",
+    "token:create": "b p",
+    "token:read": "b r a",
+    "token:delete": "b",
+    "token:reveal": "",  # a, with a purpose: tested below
+    "ledger:read": "b r a",
+    "journal:read": "b r a",
+    "journal:verify": "r a",
+    "journal:export": "a",
+    "checkpoint:read": "b r a",
+    "api_key:create": "a",
+    "api_key:list": "r a",
+    "api_key:revoke": "a",
+    "merchant:create": "a",
+    "merchant:list": "r a",
+    "merchant:suspend": "a",
+    "merchant:resume": "a",
+    "key:list": "r a",
+    "metrics:read": "r a",
+    "system:doctor": "r a",
+    "system:init": "a",
+    "system:migrate": "a",
+    "webhook:receive": "g",
+}
+LETTER = {
+    "merchant-backend": "b",
+    "merchant-publishable": "p",
+    "operator-read": "r",
+    "operator-admin": "a",
+    "gateway": "g",
+    "system": "-",
+}
+KIND = {
+    "merchant-backend": PrincipalKind.MERCHANT,
+    "merchant-publishable": PrincipalKind.MERCHANT,
+    "operator-read": PrincipalKind.OPERATOR,
+    "operator-admin": PrincipalKind.OPERATOR,
+    "gateway": PrincipalKind.GATEWAY,
+    "system": PrincipalKind.SYSTEM,
+}
+OF_THE_INSTALLATION = {
+    action
+    for action in WHO_MAY
+    if action.split(":")[0] in {"merchant", "key", "metrics", "system", "webhook"}
+}
+WITH_OR_WITHOUT_MERCHANT = {
+    action for action in WHO_MAY if action.split(":")[0] in {"journal", "checkpoint", "api_key"}
+}
+LOOKING = {
+    "payment:read", "payment:list", "refund:read", "token:read", "ledger:read", "journal:read",
+    "journal:verify", "journal:export", "checkpoint:read", "api_key:list", "merchant:list",
+    "key:list", "metrics:read", "system:doctor",
+}  # fmt: skip
+CONTAINING = {"api_key:revoke", "merchant:suspend", "merchant:resume"}
+
+AUTHORIZER = Authorizer(mode="test")
+
+
+def caller(role: str, **changes: object) -> Principal:
+    merchant = OWN if KIND[role] is not PrincipalKind.GATEWAY else None
+    fields = {"merchant": merchant, "mode": "test", "kind": KIND[role], **changes}
+    return Principal(id="key_x", roles=(role,), **fields)  # type: ignore[arg-type]
+
+
+def allowed(principal: Principal, action: str, merchant: str | None, **context: str) -> bool:
+    """Ask both ways, and insist that they agree."""
+    explained = AUTHORIZER.explain(principal, action=action, merchant=merchant, context=context)
+    refused = pytest.raises(StrongroomError, match="permission_denied")
+    with nullcontext() if explained.decision.allowed else refused:
+        AUTHORIZER.check(principal, action=action, merchant=merchant, context=context)
+    return explained.decision.allowed
+
+
+def may(role: str, action: str) -> bool:
+    return LETTER[role] in WHO_MAY[action].split()
+
+
+def test_the_table_is_complete() -> None:
+    assert set(WHO_MAY) == ACTIONS
+    assert set(LETTER) == set(ROLES)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_own_things(role: str) -> None:
+    wrong = [a for a in WHO_MAY if allowed(caller(role), a, OWN) is not may(role, a)]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_other_merchants_things(role: str) -> None:
+    for action in set(WHO_MAY) - OF_THE_INSTALLATION:
+        assert not allowed(caller(role), action, OTHER, purpose="dispute_evidence"), action
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_other_mode(role: str) -> None:
+    for action, merchant in itertools.product(WHO_MAY, (OWN, OTHER, None)):
+        live = caller(role, mode="live")
+        assert not allowed(live, action, merchant, purpose="dispute_evidence"), action
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_installations_own_things(role: str) -> None:
+    """Without a named merchant operators reach only what can belong to the installation."""
+    reachable = OF_THE_INSTALLATION | WITH_OR_WITHOUT_MERCHANT
+    for action in WHO_MAY:
+        expected = may(role, action) and action in reachable
+        assert allowed(caller(role, merchant=None), action, None) is (
+            expected and KIND[role] is not PrincipalKind.MERCHANT
+        ), action
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_merchant_without_a_merchant_reaches_no_ones_things(role: str) -> None:
+    nobody = caller(role, merchant=None)
+    for action in set(WHO_MAY) - OF_THE_INSTALLATION:
+        assert not allowed(nobody, action, OWN), action
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_while_the_merchant_is_suspended(role: str) -> None:
+    operator = KIND[role] is PrincipalKind.OPERATOR
+    for action in WHO_MAY:
+        expected = operator and may(role, action) and action in LOOKING | CONTAINING
+        assert allowed(caller(role, suspended=True), action, OWN) is expected, action
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_scope_takes_everything_else_away_and_gives_nothing(role: str) -> None:
+    for scope, action in itertools.product(WHO_MAY, WHO_MAY):
+        restricted = caller(role, scopes=frozenset({scope}))
+        expected = scope == action and may(role, action)
+        assert allowed(restricted, action, OWN) is expected, (scope, action)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_no_scope_at_all_permits_nothing(role: str) -> None:
+    restricted = caller(role, scopes=frozenset())
+    assert not any(allowed(restricted, action, OWN) for action in WHO_MAY)
+
+
+@pytest.mark.parametrize(
+    ("role", "kind"), [(r, k) for r in ROLES for k in PrincipalKind if KIND[r] is not k]
+)
+def test_a_role_is_worth_nothing_to_another_kind_of_caller(role: str, kind: PrincipalKind) -> None:
+    imposter = caller(role, kind=kind)
+    for action in WHO_MAY:
+        assert not allowed(imposter, action, OWN, purpose="law_enforcement"), action
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_reveal_needs_an_administrator_and_a_listed_purpose(role: str) -> None:
+    purposes = ("dispute_evidence", "law_enforcement", "gateway_migration", "incident_response")
+    for purpose in (*purposes, "", "curiosity", "DISPUTE_EVIDENCE"):
+        expected = role == "operator-admin" and purpose in purposes
+        assert allowed(caller(role), "token:reveal", OWN, purpose=purpose) is expected, purpose
+    assert not allowed(caller(role), "token:reveal", OWN)
+
+
+def test_no_role_no_right() -> None:
+    for kind, action in itertools.product(PrincipalKind, WHO_MAY):
+        nobody = Principal(id="key_x", kind=kind, merchant=OWN, mode="test", roles=())
+        stranger = Principal(id="key_x", kind=kind, merchant=OWN, mode="test", roles=("root",))
+        assert not allowed(nobody, action, OWN, purpose="law_enforcement")
+        assert not allowed(stranger, action, OWN, purpose="law_enforcement")

@@ -1,0 +1,507 @@
+"""What every connector must do, whichever gateway it speaks to."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+
+from strongroom.gateways import Connector, Operation, OperationKind, Result
+from strongroom.kernel.errors import StrongroomError
+from strongroom.kernel.secret import Secret
+from strongroom.vault import GatewayAnswer, OutboundRequest, Slot
+from tests.gateways.connectors_support import (
+    SANDBOX_SECRET,
+    STRIPE_SECRET,
+    SandboxShapes,
+    StripeShapes,
+    answer,
+    filled,
+    operation,
+)
+
+Shapes = StripeShapes | SandboxShapes
+AUTHORIZE, CAPTURE = OperationKind.AUTHORIZE, OperationKind.CAPTURE
+VOID, REFUND = OperationKind.VOID, OperationKind.REFUND
+FOLLOW_UPS = [CAPTURE, VOID, REFUND]
+
+
+@pytest.fixture(params=[StripeShapes, SandboxShapes], ids=lambda shapes: shapes.name)
+def shapes(request: pytest.FixtureRequest) -> Shapes:
+    return request.param()
+
+
+@pytest.fixture
+def connector(shapes: Shapes) -> Connector:
+    return shapes.connector()
+
+
+def op_for(shapes: Shapes, kind: OperationKind, **more: Any) -> Operation:
+    return operation(kind, stripe=shapes.name == "stripe", **more)
+
+
+# Requests
+
+
+@pytest.mark.parametrize("kind", [AUTHORIZE, *FOLLOW_UPS])
+def test_same_operation_same_bytes(
+    shapes: Shapes, connector: Connector, kind: OperationKind
+) -> None:
+    op = op_for(shapes, kind)
+    assert masked(connector.build(op)) == masked(connector.build(op))
+    assert masked(shapes.connector().build(op)) == masked(connector.build(op))
+
+
+def test_build_picks_the_named_builder(shapes: Shapes, connector: Connector) -> None:
+    builders = {
+        AUTHORIZE: connector.authorize,
+        CAPTURE: connector.capture,
+        VOID: connector.void,
+        REFUND: connector.refund,
+    }
+    for kind, builder in builders.items():
+        op = op_for(shapes, kind)
+        assert masked(connector.build(op)) == masked(builder(op))
+
+
+def test_idempotency_key_is_of_operation_and_kind_only(
+    shapes: Shapes, connector: Connector
+) -> None:
+    seen = set()
+    for kind in [AUTHORIZE, *FOLLOW_UPS]:
+        op = op_for(shapes, kind)
+        other = op_for(shapes, kind, id=op.id, minor=op.amount.minor + 1, reference="x")
+        assert key_of(connector.build(op)) == key_of(connector.build(other))
+        assert op.id in key_of(connector.build(op))
+        seen.add(key_of(connector.build(op)).removeprefix(op.id))
+    assert len(seen) == 4
+
+
+def test_every_call_is_authorized_with_a_masked_secret(
+    shapes: Shapes, connector: Connector
+) -> None:
+    for kind in [AUTHORIZE, *FOLLOW_UPS]:
+        op = op_for(shapes, kind)
+        for request in (connector.build(op), connector.inquire(op)):
+            value = dict(request.headers)["Authorization"]
+            assert isinstance(value, Secret)
+            assert value.reveal().startswith("Bearer s")
+            assert STRIPE_SECRET not in repr(request)
+            assert SANDBOX_SECRET not in repr(request)
+
+
+def test_requests_stay_on_the_account_origin(shapes: Shapes, connector: Connector) -> None:
+    (origin,) = connector.capabilities.origins
+    for kind in [AUTHORIZE, *FOLLOW_UPS]:
+        op = op_for(shapes, kind)
+        for request in (connector.build(op), connector.inquire(op)):
+            parts = urlsplit(request.url)
+            assert f"{parts.scheme}://{parts.netloc}" == origin
+
+
+def test_card_data_has_slots_only_in_the_authorization(
+    shapes: Shapes, connector: Connector
+) -> None:
+    slots = slots_of(connector.build(op_for(shapes, AUTHORIZE)))
+    assert slots == {
+        Slot.NUMBER: False,
+        Slot.EXP_MONTH: False,
+        Slot.EXP_YEAR: False,
+        Slot.CVC: True,
+        Slot.HOLDER_NAME: True,
+    }
+    for kind in FOLLOW_UPS:
+        assert not slots_of(connector.build(op_for(shapes, kind)))
+    for kind in [AUTHORIZE, *FOLLOW_UPS]:
+        request = connector.inquire(op_for(shapes, kind))
+        assert not request.body
+        assert request.method == "GET"
+        assert "Idempotency-Key" not in dict(request.headers)
+
+
+def test_no_cvc_slot_without_a_cvc(shapes: Shapes, connector: Connector) -> None:
+    request = connector.build(op_for(shapes, AUTHORIZE, has_cvc=False))
+    assert Slot.CVC not in slots_of(request)
+
+
+def test_absent_cvc_and_holder_leave_no_trace(shapes: Shapes, connector: Connector) -> None:
+    request = connector.build(op_for(shapes, AUTHORIZE))
+    card = {Slot.NUMBER: "4242424242424242", Slot.EXP_MONTH: "2", Slot.EXP_YEAR: "2031"}
+    body = filled(request, card)
+    assert b"cvc" not in body
+    assert b"name" not in body
+
+
+@pytest.mark.parametrize("text", ['"}&x=1', "a b+c%", "ключ", "\x00\r\nX: 1", "𝕏" * 300])
+def test_free_text_cannot_break_out(shapes: Shapes, connector: Connector, text: str) -> None:
+    plain = connector.build(op_for(shapes, AUTHORIZE, reference="R", description="D"))
+    odd = connector.build(op_for(shapes, AUTHORIZE, reference=text, description=text))
+    assert field_names(shapes, odd) == field_names(shapes, plain)
+
+
+@pytest.mark.parametrize("kind", FOLLOW_UPS)
+@pytest.mark.parametrize("reference", [None, "", "../x", "pi_1/capture", "pi_1?x", "é", "a" * 200])
+def test_a_wrong_gateway_reference_never_reaches_a_url(
+    shapes: Shapes, connector: Connector, kind: OperationKind, reference: str | None
+) -> None:
+    op = op_for(shapes, kind, gateway_reference=reference)
+    with pytest.raises(StrongroomError, match="gateway_reference_invalid"):
+        connector.build(op)
+
+
+def test_a_foreign_operation_id_is_refused(shapes: Shapes, connector: Connector) -> None:
+    op = op_for(shapes, AUTHORIZE, id="pay_01kc0000000000000000000000")
+    with pytest.raises(StrongroomError, match="invalid_id"):
+        connector.build(op)
+    with pytest.raises(StrongroomError, match="invalid_id"):
+        connector.inquire(op)
+
+
+@pytest.mark.parametrize("kind", [AUTHORIZE, CAPTURE, REFUND])
+@pytest.mark.parametrize("minor", [0, -1])
+def test_no_money_is_not_an_amount(
+    shapes: Shapes, connector: Connector, kind: OperationKind, minor: int
+) -> None:
+    with pytest.raises(StrongroomError, match="amount_not_supported"):
+        connector.build(op_for(shapes, kind, minor=minor))
+
+
+# Answers to an authorization
+
+
+def test_approved_and_captured(shapes: Shapes, connector: Connector) -> None:
+    op = op_for(shapes, AUTHORIZE)
+    outcome = connector.parse(op, answer(200, shapes.approved(op)))
+    assert outcome.result is Result.APPROVED
+    assert outcome.gateway_reference == shapes.approved_reference
+    assert outcome.amount_authorized_minor == 1099
+    assert outcome.amount_captured_minor == 1099
+    assert outcome.risk == "normal"
+    assert outcome.network_transaction_id == "016150703802094"
+    assert outcome.decline is None
+
+
+def test_approved_without_capture(shapes: Shapes, connector: Connector) -> None:
+    op = op_for(shapes, AUTHORIZE, capture=False)
+    outcome = connector.parse(op, answer(200, shapes.approved(op)))
+    assert outcome.result is Result.APPROVED
+    assert (outcome.amount_authorized_minor, outcome.amount_captured_minor) == (1099, 0)
+
+
+def test_captured_though_we_asked_to_wait_is_unknown(shapes: Shapes, connector: Connector) -> None:
+    op = op_for(shapes, AUTHORIZE, capture=False)
+    eager = shapes.approved(op_for(shapes, AUTHORIZE, id=op.id, payment_id=op.payment_id))
+    assert connector.parse(op, answer(200, eager)).raw_code == "capture_mismatch"
+
+
+def test_not_captured_though_asked_is_unknown(shapes: Shapes, connector: Connector) -> None:
+    op = op_for(shapes, AUTHORIZE)
+    lazy = shapes.approved(
+        op_for(shapes, AUTHORIZE, id=op.id, payment_id=op.payment_id, capture=False)
+    )
+    assert connector.parse(op, answer(200, lazy)).raw_code == "capture_mismatch"
+
+
+def test_held_for_review(shapes: Shapes, connector: Connector) -> None:
+    op = op_for(shapes, AUTHORIZE, capture=False)
+    outcome = connector.parse(op, answer(200, shapes.held(op)))
+    assert (outcome.result, outcome.risk) == (Result.HELD, "elevated")
+    assert outcome.amount_captured_minor == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "retry"),
+    [
+        ("insufficient_funds", "later"),
+        ("incorrect_cvc", "fix_data"),
+        ("lost_card", "never"),
+        ("do_not_honor", "later"),
+        ("card_not_supported", "never"),
+        ("authentication_required", "after_authentication"),
+    ],
+)
+def test_declined(shapes: Shapes, connector: Connector, code: str, retry: str) -> None:
+    op = op_for(shapes, AUTHORIZE)
+    outcome = connector.parse(op, answer(*shapes.declined(op, code)))
+    assert outcome.result is Result.DECLINED
+    assert outcome.decline is not None
+    assert (outcome.decline.code, outcome.decline.retry) == (code, retry)
+    assert outcome.gateway_reference == shapes.approved_reference
+    assert outcome.amount_captured_minor == 0
+
+
+@pytest.mark.parametrize("code", ["lost_card", "stolen_card", "made_up_code", "fraudulent"])
+def test_a_thief_learns_nothing(shapes: Shapes, connector: Connector, code: str) -> None:
+    op = op_for(shapes, AUTHORIZE)
+    plain = connector.parse(op, answer(*shapes.declined(op, "generic_decline"))).decline
+    shown = connector.parse(op, answer(*shapes.declined(op, code))).decline
+    assert plain is not None
+    assert shown is not None
+    assert shown.message == plain.message
+
+
+def test_an_unknown_decline_code_is_generic_and_kept_raw(
+    shapes: Shapes, connector: Connector
+) -> None:
+    op = op_for(shapes, AUTHORIZE)
+    outcome = connector.parse(op, answer(*shapes.declined(op, "made_up_code")))
+    assert outcome.result is Result.DECLINED
+    assert outcome.raw_code == "made_up_code"
+
+
+def test_blocked_by_the_gateway(shapes: Shapes, connector: Connector) -> None:
+    op = op_for(shapes, AUTHORIZE)
+    outcome = connector.parse(op, answer(*shapes.blocked(op)))
+    assert outcome.result is Result.BLOCKED
+    assert outcome.decline is not None
+    assert outcome.decline.code == "fraudulent"
+
+
+def test_action_required(shapes: Shapes, connector: Connector) -> None:
+    op = op_for(shapes, AUTHORIZE)
+    url = "https://hooks.example.com/3ds/a?b=c"
+    outcome = connector.parse(op, answer(200, shapes.action(op, url)))
+    assert (outcome.result, outcome.redirect_url) == (Result.ACTION_REQUIRED, url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "javascript:alert(1)",
+        "//evil.example",
+        "https://user@evil.example/",
+        "https://",
+        "data:text/html,x",
+        "https://a.example/\r\nSet-Cookie: x",
+        "https://[::1",
+        "https://a.example/" + "a" * 3000,
+    ],
+)
+def test_no_browser_is_sent_to_a_bad_url(shapes: Shapes, connector: Connector, url: str) -> None:
+    op = op_for(shapes, AUTHORIZE)
+    outcome = connector.parse(op, answer(200, shapes.action(op, url)))
+    assert (outcome.result, outcome.raw_code) == (Result.UNKNOWN, "redirect_url_invalid")
+
+
+@pytest.mark.parametrize("wrong", ["amount", "currency", "reference"])
+@pytest.mark.parametrize("capture", [True, False])
+def test_never_approved_on_a_wrong_echo(
+    shapes: Shapes, connector: Connector, wrong: str, capture: bool
+) -> None:
+    op = op_for(shapes, AUTHORIZE, capture=capture)
+    changed = {
+        "amount": op_for(shapes, AUTHORIZE, id=op.id, minor=1100, capture=capture),
+        "currency": op_for(shapes, AUTHORIZE, id=op.id, currency="USD", capture=capture),
+        "reference": op_for(shapes, AUTHORIZE, capture=capture),
+    }[wrong]
+    other = Operation(
+        id=changed.id, kind=op.kind, payment_id=op.payment_id, amount=changed.amount,
+        capture=capture,
+    )  # fmt: skip
+    echo = shapes.approved(other)
+    for outcome in (
+        connector.parse(op, answer(200, echo)),
+        connector.parse_inquiry(op, answer(*shapes.inquiry(op, echo))),
+    ):
+        assert outcome.result in (Result.UNKNOWN, Result.NOT_FOUND)
+        assert outcome.raw_code in ("echo_mismatch", "not_listed")
+
+
+def test_an_unknown_status_is_quarantined(shapes: Shapes, connector: Connector) -> None:
+    op = op_for(shapes, AUTHORIZE)
+    outcome = connector.parse(op, answer(200, shapes.approved(op, status="brand_new")))
+    assert (outcome.result, outcome.raw_code) == (Result.UNKNOWN, "status_brand_new")
+
+
+# Answers that are no answers
+
+
+@pytest.mark.parametrize("kind", [AUTHORIZE, *FOLLOW_UPS])
+@pytest.mark.parametrize(
+    ("status", "result"),
+    [
+        (200, Result.UNKNOWN),
+        (201, Result.UNKNOWN),
+        (302, Result.UNKNOWN),
+        (400, Result.UNKNOWN),
+        (401, Result.RETRY),
+        (402, Result.UNKNOWN),
+        (408, Result.UNKNOWN),
+        (409, Result.PENDING),
+        (429, Result.RETRY),
+        (500, Result.UNKNOWN),
+        (503, Result.UNKNOWN),
+        (-1, Result.UNKNOWN),
+    ],
+)
+@pytest.mark.parametrize("body", [b"", b"<html>", b"{}", b"[]", b"null", b'{"error":{}}'])
+def test_status_without_a_body_we_know(
+    shapes: Shapes,
+    connector: Connector,
+    kind: OperationKind,
+    status: int,
+    result: Result,
+    body: bytes,
+) -> None:
+    op = op_for(shapes, kind)
+    assert connector.parse(op, GatewayAnswer(status, body)).result is result
+    asked = connector.parse_inquiry(op, GatewayAnswer(status, body)).result
+    assert asked is Result.UNKNOWN
+
+
+@pytest.mark.parametrize(("told", "wait"), [(7, 7), (None, 1), (-3, 1), (10**9, 3600)])
+def test_retry_after_is_kept_and_bounded(
+    shapes: Shapes, connector: Connector, told: int | None, wait: int
+) -> None:
+    op = op_for(shapes, AUTHORIZE)
+    assert connector.parse(op, GatewayAnswer(429, b"", told)).retry_after_s == wait
+
+
+def test_ten_megabytes_are_not_parsed(shapes: Shapes, connector: Connector) -> None:
+    op = op_for(shapes, AUTHORIZE)
+    huge = answer(200, shapes.approved(op, padding="x" * 300_000))
+    assert connector.parse(op, huge).raw_code == "unparsable"
+    deep = GatewayAnswer(200, b'{"a":' * 50_000 + b"1" + b"}" * 50_000)
+    assert connector.parse(op, deep).raw_code == "unparsable"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("id", "pi/../x"),
+        ("id", 7),
+        ("amount", "1099"),
+        ("amount", 1099.0),
+        ("amount", True),
+        ("amount", 1e400),
+        ("amount", None),
+        ("currency", None),
+        ("status", None),
+    ],
+)
+def test_types_are_strict(shapes: Shapes, connector: Connector, field: str, value: object) -> None:
+    op = op_for(shapes, AUTHORIZE)
+    outcome = connector.parse(op, answer(200, shapes.approved(op, **{field: value})))
+    assert outcome.result is Result.UNKNOWN
+
+
+# Captures, voids, refunds
+
+
+@pytest.mark.parametrize("kind", FOLLOW_UPS)
+def test_follow_ups_succeed(shapes: Shapes, connector: Connector, kind: OperationKind) -> None:
+    op = op_for(shapes, kind)
+    state = shapes.done(op)
+    for outcome in (
+        connector.parse(op, answer(200, state)),
+        connector.parse_inquiry(op, answer(*shapes.inquiry(op, state))),
+    ):
+        assert outcome.result is Result.SUCCEEDED
+        assert outcome.gateway_reference is not None
+        is_refund = outcome.gateway_reference.startswith(("re_", "sop_"))
+        assert is_refund is (kind is REFUND)
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong"),
+    [(kind, wrong) for kind in FOLLOW_UPS for wrong in ("currency", "payment", "operation")]
+    + [(CAPTURE, "amount"), (REFUND, "amount")],
+)
+def test_follow_ups_never_succeed_on_a_wrong_echo(
+    shapes: Shapes, connector: Connector, kind: OperationKind, wrong: str
+) -> None:
+    op = op_for(shapes, kind)
+    same = {"id": op.id, "payment_id": op.payment_id}
+    other = {
+        "amount": lambda: op_for(shapes, kind, minor=1100, **same),
+        "currency": lambda: op_for(shapes, kind, currency="USD", **same),
+        "payment": lambda: op_for(shapes, kind, gateway_reference="pi_9", id=op.id),
+        "operation": lambda: op_for(shapes, kind),
+    }[wrong]()
+    state = shapes.done(other)
+    if wrong == "payment" and shapes.name == "sandbox":
+        state["charge"]["id"] = state["operation"]["charge"] = "ch_other"
+    outcome = connector.parse(op, answer(200, state))
+    assert (outcome.result, outcome.raw_code) == (Result.UNKNOWN, "echo_mismatch")
+
+
+@pytest.mark.parametrize(
+    ("status", "result"), [("pending", Result.PENDING), ("failed", Result.REJECTED)]
+)
+def test_refunds_may_take_time_or_fail(
+    shapes: Shapes, connector: Connector, status: str, result: Result
+) -> None:
+    op = op_for(shapes, REFUND)
+    state = shapes.refund(op, status)
+    for outcome in (
+        connector.parse(op, answer(200, state)),
+        connector.parse_inquiry(op, answer(*shapes.inquiry(op, state))),
+    ):
+        assert outcome.result is result
+        assert outcome.gateway_reference is not None
+    assert status == "pending" or outcome.decline is not None
+
+
+@pytest.mark.parametrize(("kind", "code"), [(CAPTURE, "captured"), (REFUND, "refunded")])
+def test_refused_for_good(
+    shapes: Shapes, connector: Connector, kind: OperationKind, code: str
+) -> None:
+    outcome = connector.parse(op_for(shapes, kind), answer(*shapes.refused(code)))
+    assert outcome.result is Result.REJECTED
+    assert outcome.decline is not None
+    assert outcome.decline.code == f"already_{code}"
+
+
+# Inquiries
+
+
+@pytest.mark.parametrize("capture", [True, False])
+def test_inquiry_finds_an_approval(shapes: Shapes, connector: Connector, capture: bool) -> None:
+    op = op_for(shapes, AUTHORIZE, capture=capture)
+    found = connector.parse_inquiry(op, answer(*shapes.inquiry(op, shapes.approved(op))))
+    assert found.result is Result.APPROVED
+    assert found.amount_captured_minor == (1099 if capture else 0)
+
+
+@pytest.mark.parametrize("kind", [AUTHORIZE, *FOLLOW_UPS])
+def test_inquiry_finds_nothing(shapes: Shapes, connector: Connector, kind: OperationKind) -> None:
+    op = op_for(shapes, kind)
+    outcome = connector.parse_inquiry(op, answer(*shapes.absent(op)))
+    assert outcome.result is Result.NOT_FOUND
+
+
+def test_not_found_needs_time_to_be_final(connector: Connector) -> None:
+    able = connector.capabilities
+    assert able.not_found_final_after_s >= 30
+    assert able.send_within_s < able.idempotency_window_s
+
+
+def masked(request: OutboundRequest) -> tuple[object, ...]:
+    headers = [(name, str(value)) for name, value in request.headers]
+    return request.method, request.url, headers, request.body, request.encoding
+
+
+def key_of(request: OutboundRequest) -> str:
+    value = dict(request.headers)["Idempotency-Key"]
+    assert isinstance(value, str)
+    return value
+
+
+def slots_of(request: OutboundRequest) -> dict[Slot, bool]:
+    """Return each slot with whether it may be left out."""
+    found = {}
+    for piece in request.body:
+        if isinstance(piece, Slot):
+            found[piece] = False
+        elif isinstance(piece, tuple):
+            found[piece[1]] = True
+    return found
+
+
+def field_names(shapes: Shapes, request: OutboundRequest) -> list[str]:
+    body = filled(request)
+    if shapes.name == "sandbox":
+        return sorted(json.loads(body))
+    return [name for name, _ in parse_qsl(body.decode(), strict_parsing=True)]

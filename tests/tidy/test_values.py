@@ -1,0 +1,102 @@
+"""Clear secrets are opened in named modules only, and no float comes near money."""
+
+from __future__ import annotations
+
+import ast
+
+from tests.tidy.tree import report, room_of, source
+
+MAY_REVEAL = {
+    "app/provisioning.py": "writes the first API keys into the ready file, mode 0600",
+    "app/sandboxing.py": "hands the sandbox gateway its own test secrets",
+    "gateways/sandbox_server/server.py": "the sandbox gateway checks bearers and signs webhooks",
+    "gateways/signing.py": "the bearer header, and the signature of gateway webhooks",
+    "keys/custody.py": "makes and wraps new keys",
+    "keys/envelope.py": "wraps a key under a key",
+    "keys/material.py": "gives key bytes to the cipher",
+    "keys/sealed_file.py": "derives from the passphrase, seals and opens the root",
+    "storage/database.py": "the password of a database role, to the driver",
+    "storage/embedded.py": "the passwords of the embedded roles, to initdb",
+    "vault/courier.py": "headers of a gateway request, onto the wire",
+    "vault/cvc.py": "seals a security code for minutes",
+    "vault/decide.py": "brand, mask and fingerprint of a card number",
+    "vault/fill.py": "card data into the slots of a gateway request",
+    "vault/flow.py": "seals a card number, shows it after policy and entry",
+    "vault/scrub.py": "finds card data in a gateway's answer",
+}
+"""Module → why it must see the clear value. Everything else handles `Secret`, `Pan` and `Cvc`."""
+
+MONEY_ROOMS = {"payments", "ledger", "gateways", "reconciliation"}
+_MONEY_NAMES = ("amount", "minor", "balance", "captured", "refunded", "fee", "total")
+
+
+def reveals(tree: ast.Module) -> list[int]:
+    """Lines that open a secret: `.reveal` taken as it is, or called without arguments.
+
+    The vault's verb `reveal(token, …)` has arguments.
+    """
+    verbs = {
+        id(node.func)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and (node.args or node.keywords)
+    }
+    return [
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr == "reveal" and id(node) not in verbs
+    ]
+
+
+def floats(tree: ast.Module) -> list[str]:
+    """Float conversion, true division, rounding, and money names annotated as float."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            if node.func.id in {"float", "round"}:
+                found.append(f"{node.lineno}: {node.func.id}()")
+        elif isinstance(node, ast.BinOp | ast.AugAssign) and _divides(node):
+            found.append(f"{node.lineno}: true division")
+        elif isinstance(node, ast.AnnAssign | ast.arg) and _is_float_money(node):
+            found.append(f"{node.lineno}: money annotated as float")
+    return found
+
+
+def _divides(node: ast.BinOp | ast.AugAssign) -> bool:
+    """True division, except by the literal 1000 that turns milliseconds into seconds."""
+    divisor = node.right if isinstance(node, ast.BinOp) else node.value
+    is_ms = isinstance(divisor, ast.Constant) and divisor.value == 1000
+    return isinstance(node.op, ast.Div) and not is_ms
+
+
+def _is_float_money(node: ast.AnnAssign | ast.arg) -> bool:
+    name = node.arg if isinstance(node, ast.arg) else ast.unparse(node.target)
+    if node.annotation is None or not any(word in name for word in _MONEY_NAMES):
+        return False
+    words = {word.id for word in ast.walk(node.annotation) if isinstance(word, ast.Name)}
+    return "float" in words
+
+
+def test_only_named_modules_open_secrets() -> None:
+    opening = {
+        name.removeprefix("src/strongroom/") for name, tree in source().items() if reveals(tree)
+    }
+    assert opening <= set(MAY_REVEAL), f"may not say .reveal(): {opening - set(MAY_REVEAL)}"
+    assert opening >= set(MAY_REVEAL), f"no longer reveals: {set(MAY_REVEAL) - opening}"
+
+
+def test_no_float_near_money() -> None:
+    found = [
+        f"{name}:{line}"
+        for name, tree in source().items()
+        if room_of(name) in MONEY_ROOMS or name.endswith("kernel/money.py")
+        for line in floats(tree)
+    ]
+    assert not found, report(found)
+
+
+def test_the_lints_see_what_they_forbid() -> None:
+    assert reveals(ast.parse("open_it = pan.reveal"))
+    assert reveals(ast.parse("pan.reveal()")) and not reveals(ast.parse("vault.reveal(token)"))
+    for code in ("float(x)", "a / b", "a /= b", "def f(amount: float): ...", "fee: float | None"):
+        assert floats(ast.parse(code)), code
+    assert not floats(ast.parse("minor // 100\ntimeout_s: float = wait_ms / 1000"))
