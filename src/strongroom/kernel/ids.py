@@ -7,17 +7,20 @@ database sequence is needed. Outside, an id is `pay_01k…`; in SQL it is the ba
 from __future__ import annotations
 
 import os
+import re
 import time
+from functools import lru_cache
 from uuid import UUID
 
 from strongroom.kernel.errors import StrongroomError
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS = tuple(a + b for a in _ALPHABET for b in _ALPHABET)
-_VALUES = {pair: number for number, pair in enumerate(_PAIRS)}
+_TO_PYTHON = str.maketrans(_ALPHABET, "0123456789abcdefghijklmnopqrstuv")
+_ONLY_ALPHABET = re.compile(f"[{_ALPHABET}]*")
 _SUFFIX_LENGTH = 26
-_MASK_10 = 0x3FF
-_SHIFTS = tuple(range(120, -1, -10))
+_VERSION_7 = 0x7 << 76 | 0x2 << 62
+_RANDOM = (1 << 80) - 1 & ~(0xF << 76) & ~(0x3 << 62)
 
 NIL_UUID = UUID(int=0)
 """Stands for "the installation itself" where a tenant column needs a value."""
@@ -25,17 +28,19 @@ NIL_UUID = UUID(int=0)
 
 def new_uuid7() -> UUID:
     """Return a UUIDv7: 48 bits of unix milliseconds, 74 random bits (RFC 9562 section 5.7)."""
-    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
-    value = value & ~(0xF << 76) | (0x7 << 76)
-    value = value & ~(0x3 << 62) | (0x2 << 62)
-    return UUID(int=value)
+    random = int.from_bytes(os.urandom(10), "big") & _RANDOM
+    return UUID(int=(time.time_ns() // 1_000_000) << 80 | random | _VERSION_7)
 
 
 def id_from(prefix: str, value: UUID) -> str:
     """Return the outside form of `value`, for example `pay_01k…`."""
-    number = value.int
-    pairs = _PAIRS
-    return prefix + "_" + "".join([pairs[number >> shift & _MASK_10] for shift in _SHIFTS])
+    n, p = value.int, _PAIRS
+    return (
+        f"{prefix}_{p[n >> 120]}{p[n >> 110 & 1023]}{p[n >> 100 & 1023]}{p[n >> 90 & 1023]}"
+        f"{p[n >> 80 & 1023]}{p[n >> 70 & 1023]}{p[n >> 60 & 1023]}{p[n >> 50 & 1023]}"
+        f"{p[n >> 40 & 1023]}{p[n >> 30 & 1023]}{p[n >> 20 & 1023]}{p[n >> 10 & 1023]}"
+        f"{p[n & 1023]}"
+    )
 
 
 def new_id(prefix: str) -> str:
@@ -43,6 +48,7 @@ def new_id(prefix: str) -> str:
     return id_from(prefix, new_uuid7())
 
 
+@lru_cache(maxsize=16_384)
 def uuid_of(text: str, prefix: str) -> UUID:
     """Return the uuid inside an id.
 
@@ -52,13 +58,9 @@ def uuid_of(text: str, prefix: str) -> UUID:
     head, separator, tail = text.partition("_")
     if head != prefix or not separator or len(tail) != _SUFFIX_LENGTH or tail[0] > "7":
         raise _invalid(prefix)
-    number = 0
-    for start in range(0, _SUFFIX_LENGTH, 2):
-        pair = _VALUES.get(tail[start : start + 2])
-        if pair is None:
-            raise _invalid(prefix)
-        number = number << 10 | pair
-    return UUID(int=number)
+    if not _ONLY_ALPHABET.fullmatch(tail):
+        raise _invalid(prefix)
+    return UUID(int=int(tail.translate(_TO_PYTHON), 32))
 
 
 def unix_ms_of(value: UUID) -> int:

@@ -187,7 +187,7 @@ class Committer:
         try:
             stale, lost = await self._run(connection, batch)
         except asyncio.CancelledError:
-            self._fail(batch, StorageUnavailable("cancelled", unknown=True))
+            self._fail(batch, StorageUnavailable("canceled", unknown=True))
             raise
         except Exception as error:  # noqa: BLE001 (each waiter gets its own error)
             if is_retryable(error) and attempt < _RETRIES:
@@ -226,7 +226,6 @@ class Committer:
         arguments: list[Any] = [
             list(range(len(batch))),
             [w.change.guard is not None for w in batch],
-            [w.change.claim is not None for w in batch],
             new_uuid7(),
         ]
         for shape in statement.shapes:

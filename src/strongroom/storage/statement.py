@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from strongroom.storage.change import Add, Claim, Guard, Insert, Shape, Update
 
-_NONE = "SELECT NULL::int4 LIMIT 0"
+_NONE = "SELECT NULL::int4 AS change_no LIMIT 0"
 _AS_TEXT = frozenset({"jsonb", "inet"})
 
 
@@ -35,8 +35,8 @@ def _compile(shapes: Sequence[Shape], marker: tuple[str, Insert] | None) -> str:
     claims = [(i, s) for i, s in enumerate(shapes) if isinstance(s, Claim)]
     parts = [
         "all_changes AS MATERIALIZED (SELECT * FROM "
-        "unnest($1::int4[], $2::bool[], $3::bool[]) AS a(change_no, guarded, claimed) "
-        "WHERE $4::uuid IS NOT NULL)"
+        "unnest($1::int4[], $2::bool[]) AS a(change_no, guarded) "
+        "WHERE $3::uuid IS NOT NULL)"
     ]
     parts += [_lock(i, guard, slots[i]) for i, guard in guards]
     parts.append(_stale([i for i, _ in guards]))
@@ -58,7 +58,7 @@ def _compile(shapes: Sequence[Shape], marker: tuple[str, Insert] | None) -> str:
     if marker is not None:
         table, entries = marker
         parts.append(
-            f"marker AS (INSERT INTO {table} (id) SELECT $4::uuid "
+            f"marker AS (INSERT INTO {table} (id) SELECT $3::uuid "
             f"WHERE EXISTS (SELECT 1 FROM w{shapes.index(entries)}))"
         )
     return (
@@ -68,9 +68,9 @@ def _compile(shapes: Sequence[Shape], marker: tuple[str, Insert] | None) -> str:
 
 
 def _slots(shapes: Sequence[Shape]) -> list[str]:
-    """Return each shape's `unnest(...) AS u(change_no, …)`; $1 to $4 are the committer's own."""
+    """Return each shape's `unnest(...) AS u(change_no, …)`; $1 to $3 are the committer's own."""
     sources = []
-    number = 5
+    number = 4
     for shape in shapes:
         terms, names = [f"${number}::int4[]"], ["change_no"]
         number += 1
@@ -123,15 +123,12 @@ def _claim(i: int, claim: Claim, source: str) -> str:
 
 
 def _lost(claims: Sequence[tuple[int, Claim, str]]) -> str:
-    won = " UNION ALL ".join(
-        f"SELECT u.change_no FROM {source} WHERE u.{claim.id_column} IN (SELECT id FROM w{i})"
+    lost = " UNION ALL ".join(
+        f"SELECT u.change_no FROM {source} WHERE u.{claim.id_column} NOT IN (SELECT id FROM w{i}) "
+        "AND u.change_no NOT IN (SELECT change_no FROM stale)"
         for i, claim, source in claims
     )
-    return (
-        "lost AS MATERIALIZED (SELECT change_no FROM all_changes WHERE claimed "
-        "AND change_no NOT IN (SELECT change_no FROM stale) "
-        f"AND change_no NOT IN ({won or _NONE}))"
-    )
+    return f"lost AS MATERIALIZED ({lost or _NONE})"
 
 
 def _guarded_update(i: int, guard: Guard, source: str) -> str:
@@ -152,7 +149,7 @@ def _insert(i: int, shape: Insert, source: str, *, returning: bool) -> str:
         values.append(f"u.{shape.ordinal_column}")
     if shape.batch_column:
         names.append(shape.batch_column)
-        values.append("$4::uuid")
+        values.append("$3::uuid")
     tail = " RETURNING 1" if shape.batch_column and returning else ""
     return (
         f"w{i} AS (INSERT INTO {shape.table} ({', '.join(names)}) "

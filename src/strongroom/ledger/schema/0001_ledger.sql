@@ -9,11 +9,10 @@ CREATE TABLE ledger.posting (
     currency text NOT NULL CHECK (currency ~ '^[A-Z]{3}$'),
     amount bigint NOT NULL CHECK (amount <> 0),
     at timestamptz NOT NULL,
-    PRIMARY KEY (merchant_id, transaction_id, line)
+    -- One gateway operation posts once, whatever retries it.
+    CONSTRAINT posting_operation PRIMARY KEY (merchant_id, operation_id, line)
 );
 CREATE INDEX posting_payment ON ledger.posting (merchant_id, payment_id);
--- One gateway operation posts once, whatever retries it.
-CREATE UNIQUE INDEX posting_operation ON ledger.posting (merchant_id, operation_id, line);
 
 COMMENT ON COLUMN ledger.posting.merchant_id IS 'class=internal retention=10y';
 COMMENT ON COLUMN ledger.posting.transaction_id IS 'class=internal retention=10y';

@@ -96,7 +96,6 @@ CREATE TABLE pay.operation (
 ) WITH (fillfactor = 80);
 CREATE INDEX operation_payment ON pay.operation (merchant_id, payment_id);
 CREATE INDEX operation_pending ON pay.operation (next_check_at) WHERE status = 'pending';
-CREATE INDEX operation_pending_id ON pay.operation (id) WHERE status = 'pending';
 
 COMMENT ON COLUMN pay.operation.merchant_id IS 'class=internal retention=10y';
 COMMENT ON COLUMN pay.operation.id IS 'class=internal retention=10y';
