@@ -190,6 +190,17 @@ def test_answers_are_remembered_within_bounds_and_only_for_equal_questions() -> 
     assert len(authorizer._kept) == 3
 
 
+def test_a_context_cannot_pass_one_action_for_another() -> None:
+    authorizer = Authorizer(mode="test")
+    reader = backend(scopes=frozenset({"payment:read"}))
+    authorizer.check(reader, action="payment:read", merchant="mer_a")
+    for context in ({}, {"action": "payment:read"}):
+        explained = authorizer.explain(
+            reader, action="payment:create", merchant="mer_a", context=context
+        )
+        assert explained.decision.policies == ("deny-beyond-scopes",)
+
+
 def test_one_and_true_are_different_questions() -> None:
     authorizer = Authorizer(mode="test")
     admin = Principal.local_operator("root", mode="test", merchant="mer_a")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from strongroom.access import Authorizer
@@ -115,6 +117,20 @@ async def test_what_could_not_be_written_is_kept(house: House, process: Process)
     await house.owner.execute("GRANT INSERT ON journal.entry TO strongroom_pay")
     assert await identity.flush_refusals() == 1
     assert [e["facts"]["count"] for e in await house.entries(REJECT)] == [5]
+
+
+async def test_what_is_counted_while_writing_is_written_next(
+    house: House, process: Process
+) -> None:
+    identity = process.identity
+    await knock(process, None, "192.0.2.1", 2)
+    flush = asyncio.create_task(identity.flush_refusals())
+    await asyncio.sleep(0)
+    assert process.committer.depth == 1
+    await knock(process, None, "192.0.2.1", 3)
+    await flush
+    await identity.flush_refusals(final=True)
+    assert [e["facts"]["count"] for e in await house.entries(REJECT)] == [2, 3]
 
 
 async def test_an_entry_the_journal_will_not_take_blocks_no_other(

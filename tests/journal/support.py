@@ -17,7 +17,6 @@ from strongroom.kernel.clock import SystemClock
 from strongroom.kernel.ids import new_id
 from strongroom.storage import Change, Committer, Database
 from strongroom.storage.embedded import EmbeddedPostgres
-from strongroom.storage.migrate import migrate
 
 CLOCK = SystemClock()
 MERCHANT = new_id("mer")
@@ -70,7 +69,7 @@ def entry(
 
 
 class House:
-    """One fresh database with the roles the journal meets, and a real committer."""
+    """An empty journal with the roles it meets, and a real committer."""
 
     def __init__(self, server: EmbeddedPostgres, name: str) -> None:
         self.server = server
@@ -89,7 +88,6 @@ class House:
 
     async def __aenter__(self) -> House:
         await self.owner.open()
-        await migrate(self.owner, ("storage", "journal"))
         await self.database.open()
         await self.reader.open()
         await self.committer.open()

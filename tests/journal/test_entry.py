@@ -63,12 +63,9 @@ def test_body_is_canonical_json_with_its_own_id() -> None:
 )
 def test_any_facts_are_canonical(facts: dict[str, Any]) -> None:
     made = Entry(action="a:b:c", subject="s", outcome="o", merchant=None, actor="x", facts=facts)
-    try:
-        held = body(made)
-    except StrongroomError as refusal:
-        assert refusal.code == "journal_refused"
-        assert holds_card_number(json.dumps(facts)) or any("\ud800" <= c for c in str(facts))
+    if holds_card_number(json.dumps(facts, ensure_ascii=False)):
         return
+    held = body(made)
     assert held == canonical.dumps(json.loads(held)) == rfc8785.dumps(json.loads(held))
 
 
@@ -133,8 +130,13 @@ def test_actions_have_a_grammar(action: str) -> None:
 def test_facts_without_canonical_form_are_refused() -> None:
     for facts in ({"a": 2**53}, {"é": 1}, {1: "a"}):
         with pytest.raises(StrongroomError, match="journal_refused"):
-            entry(**{}).__class__(
-                action="a:b:c", subject="s", outcome="o", merchant=None, actor="x", facts=facts
+            Entry(
+                action="a:b:c",
+                subject="s",
+                outcome="o",
+                merchant=None,
+                actor="x",
+                facts=facts,  # type: ignore[arg-type]
             )
     with pytest.raises(StrongroomError, match="journal_refused"):
         body(entry(text="\ud800"))

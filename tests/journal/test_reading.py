@@ -158,3 +158,15 @@ async def test_missing_tile_is_told_and_not_guessed(house: House) -> None:
     with pytest.raises(StrongroomError) as refusal:
         await house.journal.proof(MERCHANT, ids[0])
     assert refusal.value.code == "journal_damaged"
+
+
+async def test_probe_says_whether_an_entry_could_be_written_and_writes_none(house: House) -> None:
+    await house.journal.probe()
+    assert await house.owner.fetchval("SELECT count(*) FROM journal.entry") == 0
+    start = time.monotonic()
+    async with house.owner.transaction() as session:
+        await session.execute("LOCK TABLE journal.entry")
+        with pytest.raises(StrongroomError, match="storage_unavailable"):
+            await house.journal.probe()
+    assert time.monotonic() - start < 2
+    await house.journal.probe()

@@ -165,7 +165,7 @@ async def test_standby_takes_over_when_the_leaders_connection_is_cut(house: Hous
 
 
 async def test_leader_that_was_overtaken_signs_nothing(house: House) -> None:
-    """The lock can be lost unnoticed (a pooler, a failover); the chain of checkpoints still holds."""
+    """The lock can be lost unnoticed (a pooler, a failover); the chain still holds."""
     first, second = house.sequencer(), house.sequencer()
     await first.step()
     session = first._session

@@ -20,7 +20,12 @@ _UP = """
 import sys
 from pathlib import Path
 from strongroom.app.supervisor import Supervisor, write_ready
-s = Supervisor(Path(sys.argv[1]), patience_s=float(sys.argv[3]), workers=int(sys.argv[4]))
+s = Supervisor(
+    Path(sys.argv[1]),
+    patience_s=float(sys.argv[3]),
+    workers=int(sys.argv[4]),
+    server_module=sys.argv[5],
+)
 write_ready(Path(sys.argv[2]), s.start())
 sys.exit(s.wait())
 """
@@ -42,7 +47,15 @@ class Answer(msgspec.Struct):
 class Stack:
     """A running installation; `start` again after `kill` to see what it recovers."""
 
-    def __init__(self, root: Path, *, patience_s: float = 3.0, workers: int = 1) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        patience_s: float = 3.0,
+        workers: int = 1,
+        server_module: str = "strongroom.app.serving",
+    ) -> None:
+        self._server_module = server_module
         self.data_dir = root / "data"
         self.ready_file = root / "ready.json"
         self._log = root / "stderr.log"
@@ -65,6 +78,7 @@ class Stack:
                     str(self.ready_file),
                     str(self._patience_s),
                     str(self._workers),
+                    self._server_module,
                 ],
                 stdout=log,
                 stderr=log,
@@ -126,7 +140,7 @@ class Stack:
 
     def server_pids(self) -> list[int]:
         """Return the pids of the server processes."""
-        return [p for p in self.processes("strongroom.app.serving") if p != os.getpid()]
+        return [p for p in self.processes("--fd=") if p != os.getpid()]
 
     def log(self) -> str:
         """Return everything the tree wrote to stderr."""

