@@ -1,0 +1,7 @@
+"""Who may do what: Cedar policies, decided in this process, denied unless permitted."""
+
+from strongroom.access.actions import ACTIONS, PUBLIC, require_known
+from strongroom.access.flow import Authorizer
+from strongroom.access.model import Decision, Explanation
+
+__all__ = ["ACTIONS", "PUBLIC", "Authorizer", "Decision", "Explanation", "require_known"]

@@ -1,0 +1,63 @@
+"""Every action of the house and the kind of thing it is done to.
+
+A route or command declares one of these names when it is registered; an unknown name stops the
+start. `access/schema.cedarschema` declares the same names for the policies, and `Authorizer`
+refuses to start when the two disagree.
+"""
+
+from __future__ import annotations
+
+from strongroom.access import errors
+
+RESOURCE_OF = {
+    "payment:create": "Payment",
+    "payment:read": "Payment",
+    "payment:list": "Payment",
+    "payment:capture": "Payment",
+    "payment:cancel": "Payment",
+    "payment:review": "Payment",
+    "refund:create": "Refund",
+    "refund:read": "Refund",
+    "token:create": "Token",
+    "token:read": "Token",
+    "token:delete": "Token",
+    "token:reveal": "Token",
+    "ledger:read": "Ledger",
+    "journal:read": "Journal",
+    "journal:verify": "Journal",
+    "journal:export": "Journal",
+    "checkpoint:read": "Journal",
+    "api_key:create": "ApiKey",
+    "api_key:list": "ApiKey",
+    "api_key:revoke": "ApiKey",
+    "merchant:create": "Installation",
+    "merchant:list": "Installation",
+    "merchant:suspend": "Installation",
+    "merchant:resume": "Installation",
+    "key:list": "Installation",
+    "metrics:read": "Installation",
+    "system:doctor": "Installation",
+    "system:init": "Installation",
+    "system:migrate": "Installation",
+    "webhook:receive": "Installation",
+}
+
+ACTIONS = frozenset(RESOURCE_OF)
+"""The names that `Authorizer.check` takes, and that scopes of restricted keys are made of."""
+
+MERCHANTS_ONLY = frozenset({"Payment", "Refund", "Token", "Ledger"})
+"""Kinds of things that always belong to a merchant, never to the installation."""
+
+PUBLIC = "public"
+"""What a route declares that needs no caller: health, documentation. Never passed to `check`."""
+
+
+def require_known(action: str) -> str:
+    """Return the action of a route or command that is being registered.
+
+    Raises:
+        StrongroomError: `unknown_action`; the program must not start.
+    """
+    if action not in RESOURCE_OF and action != PUBLIC:
+        raise errors.unknown_action(action)
+    return action

@@ -1,0 +1,88 @@
+"""Pure decisions of access: from a caller and a thing to the question, and to Cedar's request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from strongroom.access import errors
+from strongroom.access.actions import RESOURCE_OF
+from strongroom.access.model import Question, Value
+from strongroom.identity import Principal
+
+_CALLER = {"type": "Caller", "id": "caller"}
+_THING = "thing"
+_encoder = msgspec.json.Encoder()
+_VALUES = (str, int, bool)
+
+
+def question_of(
+    principal: Principal,
+    *,
+    action: str,
+    merchant: str | None,
+    context: Mapping[str, Value] | None,
+) -> Question:
+    """Return what is asked.
+
+    Raises:
+        StrongroomError: `unknown_action`.
+    """
+    resource = RESOURCE_OF.get(action)
+    if resource is None:
+        raise errors.unknown_action(action)
+    return Question(
+        kind=principal.kind.value,
+        roles=principal.roles,
+        merchant=principal.merchant,
+        mode=principal.mode,
+        scopes=principal.scopes,
+        suspended=principal.suspended,
+        action=action,
+        resource=resource,
+        resource_merchant=None if resource == "Installation" else merchant,
+        context=() if not context else _frozen(context),
+    )
+
+
+def request_of(question: Question) -> dict[str, object]:
+    """Return the question as Cedar takes it: principal, action, resource, context."""
+    context = {name: value for name, _, value in question.context}
+    context["action"] = question.action
+    return {
+        "principal": _CALLER,
+        "action": {"type": "Action", "id": question.action},
+        "resource": {"type": question.resource, "id": _THING},
+        "context": _encoder.encode(context).decode(),
+    }
+
+
+def entities_of(question: Question, *, mode: str) -> str:
+    """Return the caller and the thing as Cedar entities; `mode` is the installation's."""
+    caller: dict[str, object] = {
+        "kind": question.kind,
+        "mode": question.mode,
+        "suspended": question.suspended,
+    }
+    thing: dict[str, object] = {"mode": mode}
+    if question.merchant is not None:
+        caller["merchant"] = question.merchant
+    if question.scopes is not None:
+        caller["scopes"] = sorted(question.scopes)
+    if question.resource_merchant is not None:
+        thing["merchant"] = question.resource_merchant
+    roles = [{"type": "Role", "id": role} for role in question.roles]
+    return _encoder.encode(
+        [
+            {"uid": _CALLER, "attrs": caller, "parents": roles},
+            {"uid": {"type": question.resource, "id": _THING}, "attrs": thing, "parents": []},
+        ]
+    ).decode()
+
+
+def _frozen(context: Mapping[str, Value]) -> tuple[tuple[str, str, Value], ...]:
+    for value in context.values():
+        if type(value) not in _VALUES:
+            raise TypeError("context values are text, integers or truth values")
+    return tuple(sorted((name, type(value).__name__, value) for name, value in context.items()))

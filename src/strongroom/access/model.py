@@ -1,0 +1,52 @@
+"""The types of access: what is asked, what was decided and why. All frozen."""
+
+from __future__ import annotations
+
+import msgspec
+
+Value = str | int | bool
+"""What a context attribute or a journal fact may be."""
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a decision depends on: the request to Cedar is made of this and of nothing else.
+
+    The caller's id is not in it, so no policy can read it and equal questions may share an answer.
+    `context` holds the type of each value as well, because 1 and True are equal to Python.
+    """
+
+    kind: str
+    roles: tuple[str, ...]
+    merchant: str | None
+    mode: str
+    scopes: frozenset[str] | None
+    suspended: bool
+    action: str
+    resource: str
+    resource_merchant: str | None
+    context: tuple[tuple[str, str, Value], ...] = ()
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer: the ids of the policies that decided, and the policy set they stand in.
+
+    A denial without a policy id means that no policy permits it. `problems` are what the engine
+    could not evaluate; there are none in a permit.
+    """
+
+    allowed: bool
+    action: str
+    policies: tuple[str, ...]
+    policy_set: str
+    problems: tuple[str, ...] = ()
+
+    def facts(self) -> dict[str, Value]:
+        """Return what a journal entry says of this decision."""
+        return {"policy": " ".join(self.policies), "policy_set": self.policy_set}
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """A decision in words: one reason for each policy that decided, in its author's words."""
+
+    decision: Decision
+    reasons: tuple[str, ...]

@@ -1,0 +1,147 @@
+"""The types of identity: who calls, what a key is, what a merchant is. All frozen.
+
+None of them holds a key's text: that exists once, as a `Secret`, in the answer to its creation.
+"""
+
+from __future__ import annotations
+
+import enum
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+Mode = Literal["test", "live"]
+
+
+class PrincipalKind(enum.StrEnum):
+    """What sort of caller this is."""
+
+    MERCHANT = "merchant"
+    OPERATOR = "operator"
+    GATEWAY = "gateway"
+    SYSTEM = "system"
+
+
+class KeyKind(enum.StrEnum):
+    """The kind of an API key; it stands in the key's text."""
+
+    SECRET = "sk"  # noqa: S105 - the name of a kind, not a secret
+    PUBLISHABLE = "pk"
+    RESTRICTED = "rk"
+
+
+MERCHANT_ROLES = ("merchant-backend", "merchant-publishable")
+OPERATOR_ROLES = ("operator-read", "operator-admin")
+ROLES = (*MERCHANT_ROLES, *OPERATOR_ROLES, "gateway", "system")
+"""Every role there is; what each may do is written in `access/policies`."""
+
+
+class Principal(msgspec.Struct, frozen=True, kw_only=True):
+    """A caller whose identity is proved. `id` is what journal entries name as actor.
+
+    `merchant` is the caller's own merchant, or the one an operator named for this request; None
+    stands for the installation. `scopes` None means all that the roles permit.
+    """
+
+    id: str
+    kind: PrincipalKind
+    merchant: str | None
+    mode: Mode
+    roles: tuple[str, ...]
+    scopes: frozenset[str] | None = None
+    key_id: str | None = None
+    suspended: bool = False
+
+    @classmethod
+    def local_operator(cls, user: str, *, mode: Mode, merchant: str | None = None) -> Principal:
+        """Return who runs `strongroom` commands on this machine: it already holds the data."""
+        return cls(
+            id=f"local:{user}",
+            kind=PrincipalKind.OPERATOR,
+            merchant=merchant,
+            mode=mode,
+            roles=("operator-admin",),
+        )
+
+    @classmethod
+    def for_gateway(cls, name: str, *, mode: Mode) -> Principal:
+        """Return a gateway whose event carried a valid signature."""
+        return cls(
+            id=f"gateway:{name}",
+            kind=PrincipalKind.GATEWAY,
+            merchant=None,
+            mode=mode,
+            roles=("gateway",),
+        )
+
+    @classmethod
+    def for_system(cls, name: str, *, mode: Mode) -> Principal:
+        """Return a worker of ours, such as recovery: an actor for the journal, with no rights."""
+        return cls(
+            id=f"system:{name}",
+            kind=PrincipalKind.SYSTEM,
+            merchant=None,
+            mode=mode,
+            roles=("system",),
+        )
+
+
+class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What authentication reads of a stored key; `merchant_status` is None when there is none."""
+
+    hash: bytes
+    principal: Principal
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    merchant_status: str | None
+
+
+class KeySpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A key somebody wants. `owner` says who answers for it (PCI DSS 8.2.2)."""
+
+    merchant: str | None
+    kind: KeyKind
+    role: str
+    owner: str
+    scopes: frozenset[str] | None = None
+    expires_at: datetime | None = None
+
+
+class KeyView(msgspec.Struct, frozen=True, kw_only=True):
+    """A key as its owner may see it: never its text, only a `hint` to recognize it by."""
+
+    id: str
+    merchant: str | None
+    kind: KeyKind
+    role: str
+    scopes: tuple[str, ...] | None
+    owner: str
+    hint: str
+    status: Literal["active", "expired", "revoked"]
+    created_at: datetime
+    created_by: str
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+
+
+class MerchantView(msgspec.Struct, frozen=True, kw_only=True):
+    """A merchant of this installation."""
+
+    id: str
+    name: str
+    status: Literal["active", "suspended"]
+    created_at: datetime
+
+
+class Refusal(enum.StrEnum):
+    """Why a caller was not accepted."""
+
+    MISSING = "missing"
+    MALFORMED = "malformed"
+    WRONG_MODE = "wrong_mode"
+    UNKNOWN = "unknown"
+    REVOKED = "revoked"
+    EXPIRED = "expired"
+    SUSPENDED = "suspended"
