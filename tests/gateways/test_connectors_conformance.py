@@ -71,6 +71,41 @@ def test_not_captured_though_asked_is_unknown(shapes: Shapes, connector: Connect
     assert connector.parse(op, answer(200, lazy)).raw_code == "capture_mismatch"
 
 
+def test_authorized_for_less_is_unknown(shapes: Shapes, connector: Connector) -> None:
+    op = op_for(shapes, AUTHORIZE, capture=False)
+    less = {"amount_capturable": 500} if shapes.name == "stripe" else {"capturable_amount": 500}
+    outcome = connector.parse(op, answer(200, shapes.approved(op, **less)))
+    assert (outcome.result, outcome.raw_code) == (Result.UNKNOWN, "capture_mismatch")
+
+
+def test_another_payment_found_for_a_known_one_is_unknown(
+    shapes: Shapes, connector: Connector
+) -> None:
+    op = op_for(shapes, AUTHORIZE, gateway_reference=shapes.approved_reference)
+    other = shapes.approved(op, id="x_other")
+    for outcome in (
+        connector.parse(op, answer(200, other)),
+        connector.parse_inquiry(op, answer(*shapes.inquiry(op, other))),
+    ):
+        assert (outcome.result, outcome.raw_code) == (Result.UNKNOWN, "echo_mismatch")
+
+
+def test_held_but_captured_is_no_hold(shapes: Shapes, connector: Connector) -> None:
+    op = op_for(shapes, AUTHORIZE, capture=False)
+    key = "amount_received" if shapes.name == "stripe" else "captured_amount"
+    outcome = connector.parse(op, answer(200, shapes.held(op) | {key: 100}))
+    assert (outcome.result, outcome.raw_code) == (Result.UNKNOWN, "capture_mismatch")
+
+
+def test_captured_more_than_authorized_is_unknown(shapes: Shapes, connector: Connector) -> None:
+    op = op_for(shapes, AUTHORIZE, capture=False, gateway_reference=shapes.approved_reference)
+    key = "amount_received" if shapes.name == "stripe" else "captured_amount"
+    status = {"status": "succeeded"} if shapes.name == "stripe" else {}
+    more = shapes.approved(op, **{key: 1100}, **status)
+    outcome = connector.parse_inquiry(op, answer(*shapes.inquiry(op, more)))
+    assert (outcome.result, outcome.raw_code) == (Result.UNKNOWN, "capture_mismatch")
+
+
 def test_held_for_review(shapes: Shapes, connector: Connector) -> None:
     op = op_for(shapes, AUTHORIZE, capture=False)
     outcome = connector.parse(op, answer(200, shapes.held(op)))
@@ -284,7 +319,7 @@ def test_follow_ups_never_succeed_on_a_wrong_echo(
     other = {
         "amount": lambda: op_for(shapes, kind, minor=1100, **same),
         "currency": lambda: op_for(shapes, kind, currency="USD", **same),
-        "payment": lambda: op_for(shapes, kind, gateway_reference="pi_9", id=op.id),
+        "payment": lambda: op_for(shapes, kind, gateway_reference="pi_9", **same),
         "operation": lambda: op_for(shapes, kind),
     }[wrong]()
     state = shapes.done(other)

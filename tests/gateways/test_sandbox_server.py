@@ -618,8 +618,9 @@ def is_processed(gateway: Client, reference: str) -> bool:
 
 @pytest.mark.parametrize(("fault", "processed"), [("reset_before", False), ("reset_after", True)])
 def test_resets(gateway: Client, fault: str, processed: bool) -> None:
-    with pytest.raises(ConnectionResetError):
+    with pytest.raises(ConnectionResetError) as broken:
         gateway.charge(reference="op_r", fault=fault)
+    assert broken.type is ConnectionResetError  # not RemoteDisconnected: that is a plain end
     assert is_processed(gateway, "op_r") is processed
     assert gateway.ledger()["charges"] == int(processed)
 

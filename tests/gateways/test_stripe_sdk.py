@@ -10,12 +10,13 @@ import stripe as sdk
 from stripe._api_version import _ApiVersion
 from stripe._encode import _api_encode
 
-from strongroom.gateways import Operation, OperationKind, Result
+from strongroom.gateways import GatewayAccount, Operation, OperationKind, Result, registry
 from strongroom.gateways.declines import DATA, HARD, SOFT, VAGUE
 from strongroom.gateways.stripe.amounts import LAST_DIGIT_ZERO, from_stripe, to_stripe
 from strongroom.gateways.stripe.wire import API_VERSION
 from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.money import Money, exponent
+from strongroom.kernel.secret import Secret
 from strongroom.vault import GatewayAnswer, OutboundRequest
 from tests.gateways.connectors_support import (
     StripeShapes,
@@ -153,6 +154,27 @@ def test_no_card_and_no_error_is_unknown() -> None:
 
 def test_the_other_mode_is_unknown() -> None:
     assert parsed(operation(), livemode=True).raw_code == "mode_mismatch"
+
+
+def test_a_live_account_believes_live_answers_only() -> None:
+    account = GatewayAccount(
+        name="stripe",
+        connector="stripe",
+        base_url="https://api.stripe.com",
+        secret=Secret("sk_live_1"),
+        live=True,
+    )
+    live, op = registry([account])["stripe"], operation()
+    assert live.parse(op, answer(200, SHAPES.approved(op))).raw_code == "mode_mismatch"
+    told = answer(200, SHAPES.approved(op, livemode=True))
+    assert live.parse(op, told).result is Result.APPROVED
+
+
+def test_a_review_after_capture_is_an_approval_with_risk() -> None:
+    op = operation()
+    outcome = stripe().parse(op, answer(200, SHAPES.held(op)))
+    assert (outcome.result, outcome.risk) == (Result.APPROVED, "elevated")
+    assert outcome.amount_captured_minor == 1099
 
 
 def test_a_redirect_over_plain_http_is_unknown() -> None:
