@@ -41,6 +41,7 @@ def pay(stack: Stack, **changes: Any) -> Answer:
 
 @pytest.fixture(scope="module")
 def world(stack: Stack) -> World:
+    assert pay(stack).status == 201
     payment = pay(stack, capture_method="manual").json
     token = stack.call("POST", "/v1/tokens", {"card": CARD}).json
     path = f"/v1/journal/entries?subject={payment['id']}"
@@ -302,6 +303,13 @@ def test_bad_fields_are_named_and_never_echoed(
     assert answer.json["param"] == param
     for sent in (b"4242424242424242", b"4242424242424241", b"evil.example"):
         assert sent not in answer.body
+
+
+def test_a_token_that_is_not_there_is_named(stack: Stack) -> None:
+    nothing = {"token": "tok_00000000000000000000000000"}
+    answer = pay(stack, payment_method=nothing)
+    assert_problem(answer, 404, "token_not_found")
+    assert answer.json["param"] == "payment_method.token"
 
 
 def test_http_on_this_machine_is_fine_in_test_mode(stack: Stack) -> None:

@@ -91,11 +91,7 @@ def _literals(call: ast.Call, tree: ast.Module) -> set[str]:
 
 
 def all_codes() -> dict[str, str]:
-    return {
-        code: name
-        for name, tree in source().items()
-        for code in codes_in(tree)
-    }
+    return {code: name for name, tree in source().items() for code in codes_in(tree)}
 
 
 def documented() -> dict[str, tuple[str, str]]:
@@ -143,6 +139,7 @@ def test_the_reader_of_codes_sees_every_way_to_make_one() -> None:
         "def helper(code, public): return StrongroomError(code, public)\n"
         "raise helper('by_helper', 'x')\n"
         "raise StrongroomError('literal_one', 'x')\n"
-        "class Own(StrongroomError):\n    def __init__(self): super().__init__('by_subclass', 'x')\n"
+        "class Own(StrongroomError):\n"
+        "    def __init__(self): super().__init__('by_subclass', 'x')\n"
     )
     assert codes_in(module) == {"by_enum", "by_helper", "literal_one", "by_subclass"}

@@ -181,6 +181,21 @@ async def test_leader_that_was_overtaken_signs_nothing(house: House) -> None:
     await assert_sound(house, 5)
 
 
+async def test_leader_whose_checkpoint_was_replaced_signs_nothing(house: House) -> None:
+    """Another database under the same name: same size, other root."""
+    await house.fill(batches=1, size=5)
+    leader = house.sequencer()
+    await leader.step()
+    await house.tamper(
+        "UPDATE journal.checkpoint SET root = decode(repeat('01', 32), 'hex') WHERE size = 5"
+    )
+    await house.write(1)
+    with pytest.raises(StrongroomError, match="journal_overtaken"):
+        await leader.step()
+    with pytest.raises(StrongroomError, match="row was edited"):
+        await leader.step()
+
+
 async def test_two_unlocked_leaders_at_the_same_moment_cannot_fork(house: House) -> None:
     first, second = house.sequencer(), house.sequencer()
     await first.step()

@@ -277,52 +277,52 @@ async def test_growing_store_is_verified_up_to_its_last_checkpoint(
     assert (await check(house)).size == 540
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "UPDATE journal.entry SET subject = 'x'",
-        "DELETE FROM journal.entry",
-        "TRUNCATE journal.entry",
-        "UPDATE journal.checkpoint SET note = 'x'",
-        "DELETE FROM journal.checkpoint",
-        "TRUNCATE journal.checkpoint CASCADE",
-        "DELETE FROM journal.batch",
-        "UPDATE journal.batch SET first_index = 99",
-        "UPDATE journal.batch SET first_index = NULL, size = NULL",
-        "DELETE FROM journal.tile",
-        "TRUNCATE journal.tile",
-        "UPDATE journal.tile SET hashes = substring(hashes FROM 1 FOR 32)",
-        "UPDATE journal.tile SET hashes = set_byte(hashes, 3, 1)",
-        "UPDATE journal.tile SET tile_index = 9",
-    ],
+CHANGES = (
+    "UPDATE journal.entry SET subject = 'x'",
+    "DELETE FROM journal.entry",
+    "TRUNCATE journal.entry",
+    "UPDATE journal.checkpoint SET note = 'x'",
+    "DELETE FROM journal.checkpoint",
+    "TRUNCATE journal.checkpoint CASCADE",
+    "DELETE FROM journal.batch",
+    "UPDATE journal.batch SET first_index = 99",
+    "UPDATE journal.batch SET first_index = NULL, size = NULL",
+    "DELETE FROM journal.tile",
+    "TRUNCATE journal.tile",
+    "UPDATE journal.tile SET hashes = substring(hashes FROM 1 FOR 32)",
+    "UPDATE journal.tile SET hashes = set_byte(hashes, 3, 1)",
+    "UPDATE journal.tile SET tile_index = 9",
 )
-async def test_even_the_owner_changes_nothing(house: House, statement: str) -> None:
+
+
+async def test_even_the_owner_changes_nothing(house: House) -> None:
     await house.fill(batches=1)
-    with pytest.raises(ConstraintViolated) as refusal:
-        await house.owner.execute(statement)
-    assert refusal.value.constraint == "journal_append_only"
+    for statement in CHANGES:
+        with pytest.raises(ConstraintViolated) as refusal:
+            await house.owner.execute(statement)
+        assert refusal.value.constraint == "journal_append_only", statement
+
+
+FORBIDDEN = (
+    "UPDATE journal.entry SET subject = 'x'",
+    "DELETE FROM journal.entry",
+    "UPDATE journal.batch SET first_index = 99",
+    "INSERT INTO journal.batch (id, first_index, size) VALUES (gen_random_uuid(), 9, 1)",
+    "INSERT INTO journal.tile VALUES (0, 9, decode(repeat('00', 32), 'hex'))",
+    "INSERT INTO journal.checkpoint VALUES (99, 0, '', 'x', now())",
+    "ALTER TABLE journal.entry DISABLE TRIGGER ALL",
+    "SET session_replication_role = replica",
+)
 
 
 @pytest.mark.parametrize("role", ["strongroom_pay", "strongroom_vault"])
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "UPDATE journal.entry SET subject = 'x'",
-        "DELETE FROM journal.entry",
-        "UPDATE journal.batch SET first_index = 99",
-        "INSERT INTO journal.batch (id, first_index, size) VALUES (gen_random_uuid(), 9, 1)",
-        "INSERT INTO journal.tile VALUES (0, 9, decode(repeat('00', 32), 'hex'))",
-        "INSERT INTO journal.checkpoint VALUES (99, 0, '', 'x', now())",
-        "ALTER TABLE journal.entry DISABLE TRIGGER ALL",
-        "SET session_replication_role = replica",
-    ],
-)
-async def test_writers_may_only_add(house: House, role: str, statement: str) -> None:
+async def test_writers_may_only_add(house: House, role: str) -> None:
     await house.fill(batches=1)
     writer = await Database(house.target(role)).open()
-    with pytest.raises(StorageUnavailable) as refusal:
-        await writer.execute(statement)
-    assert "42501" in refusal.value.detail
+    for statement in FORBIDDEN:
+        with pytest.raises(StorageUnavailable) as refusal:
+            await writer.execute(statement)
+        assert "42501" in refusal.value.detail, statement
     await writer.close()
 
 

@@ -1,0 +1,21 @@
+"""HTTP: routes by resource, wire types, problem documents, OpenAPI. No business rules."""
+
+from strongroom.api.app import Api
+from strongroom.api.build import build
+from strongroom.api.endpoint import Services
+from strongroom.api.metrics import Metrics
+from strongroom.api.model import ApiSettings, Check, Readiness
+from strongroom.api.render import WireRenderer
+from strongroom.api.server import server_config
+
+__all__ = [
+    "Api",
+    "ApiSettings",
+    "Check",
+    "Metrics",
+    "Readiness",
+    "Services",
+    "WireRenderer",
+    "build",
+    "server_config",
+]

@@ -1,0 +1,14 @@
+"""Puts the application together."""
+
+from __future__ import annotations
+
+from strongroom.api.app import Api
+from strongroom.api.endpoint import Services, Shared
+from strongroom.api.model import ApiSettings
+from strongroom.api.page import documents
+from strongroom.api.routes import ENDPOINTS
+
+
+def build(services: Services, settings: ApiSettings) -> Api:
+    """Return the ASGI application over the rooms' doors."""
+    return Api(services, settings, ENDPOINTS, Shared(documents(ENDPOINTS)))

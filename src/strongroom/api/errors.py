@@ -1,0 +1,122 @@
+"""The failures of the HTTP edge, each with its stable code (docs/errors.md)."""
+
+from __future__ import annotations
+
+from strongroom.kernel.errors import StrongroomError
+
+
+def not_found() -> StrongroomError:
+    """Return `not_found`: no such route."""
+    return StrongroomError("not_found", "There is nothing here.")
+
+
+def method_not_allowed() -> StrongroomError:
+    """Return `method_not_allowed`; the header Allow names the methods."""
+    return StrongroomError("method_not_allowed", "This method is not allowed here.")
+
+
+def body_too_large(limit: int) -> StrongroomError:
+    """Return `body_too_large`: more bytes than the route takes."""
+    return StrongroomError("body_too_large", f"The body may have {limit} bytes.")
+
+
+def body_not_allowed() -> StrongroomError:
+    """Return `body_not_allowed`: a body where none has a meaning."""
+    return StrongroomError("body_not_allowed", "This request takes no body.")
+
+
+def media_type() -> StrongroomError:
+    """Return `unsupported_media_type`."""
+    return StrongroomError("unsupported_media_type", "Send the body as application/json in UTF-8.")
+
+
+def duplicate_header(name: str) -> StrongroomError:
+    """Return `duplicate_header`: two values where only one can be meant."""
+    return StrongroomError("duplicate_header", f"The header {name} may be sent once.", param=name)
+
+
+def unsupported_version() -> StrongroomError:
+    """Return `unsupported_version`: a Strongroom-Version that was never published."""
+    return StrongroomError(
+        "unsupported_version",
+        "This Strongroom-Version does not exist. Leave the header out or use a published date.",
+        param="Strongroom-Version",
+    )
+
+
+def key_missing() -> StrongroomError:
+    """Return `idempotency_key_missing`."""
+    return StrongroomError(
+        "idempotency_key_missing",
+        "Send an Idempotency-Key header: a fresh random value for each new request.",
+        param="Idempotency-Key",
+    )
+
+
+def key_invalid() -> StrongroomError:
+    """Return `idempotency_key_invalid`."""
+    return StrongroomError(
+        "idempotency_key_invalid",
+        "The Idempotency-Key must be 1 to 255 visible ASCII characters, quoted or bare.",
+        param="Idempotency-Key",
+    )
+
+
+def merchant_required() -> StrongroomError:
+    """Return `merchant_required`: an operator did not say whose things are meant."""
+    return StrongroomError(
+        "merchant_required",
+        "Name the merchant in the header Strongroom-Merchant.",
+        param="Strongroom-Merchant",
+    )
+
+
+def conflicting(first: str, second: str) -> StrongroomError:
+    """Return `conflicting_parameters`: fields that exclude each other."""
+    return StrongroomError(
+        "conflicting_parameters", f"Send exactly one of {first} and {second}.", param=first
+    )
+
+
+def invalid(param: str, public: str) -> StrongroomError:
+    """Return `invalid_parameter` for a field the schema alone cannot judge."""
+    return StrongroomError("invalid_parameter", public, param=param)
+
+
+def overloaded() -> StrongroomError:
+    """Return `overloaded`: as many requests as this process takes are under way."""
+    return StrongroomError(
+        "overloaded",
+        "The service is busy. Try again shortly.",
+        retryable=True,
+        retry_after_s=1,
+    )
+
+
+def shutting_down() -> StrongroomError:
+    """Return `shutting_down`: another process takes this request."""
+    return StrongroomError(
+        "shutting_down",
+        "This server is shutting down. Try again.",
+        retryable=True,
+        retry_after_s=1,
+    )
+
+
+def timed_out() -> StrongroomError:
+    """Return `request_timeout`: what was begun is not canceled, only its caller is let go."""
+    return StrongroomError(
+        "request_timeout",
+        "The answer takes too long. Send the same request with the same Idempotency-Key again.",
+        retryable=True,
+        retry_after_s=2,
+    )
+
+
+def internal() -> StrongroomError:
+    """Return `internal_error`: a bug of ours; the request id finds the log line."""
+    return StrongroomError(
+        "internal_error",
+        "Something went wrong on our side. Send the same request again or ask with its request id.",
+        retryable=True,
+    )

@@ -1,0 +1,406 @@
+"""The wire: every request and answer body as a frozen type, each field with its data class.
+
+`data(...)` puts the class on the data map (`Meta.extra["class"]`) and into OpenAPI as
+`x-data-class`. Card data is typed `Pan`, `Cvc` and `Secret`, so that no `repr` can show it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Generic, Literal, Protocol, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from strongroom.kernel.limits import (
+    MAX_METADATA_KEY_CHARS,
+    MAX_METADATA_KEYS,
+    MAX_METADATA_VALUE_CHARS,
+    REQUEST_TIMEOUT_S,
+)
+from strongroom.kernel.secret import Cvc, Pan, Secret
+
+T = TypeVar("T")
+
+BATCH_CARDS_MAX = 100
+"""Cards in one POST /v1/tokens/batch: one round of sealing and one commit within a request."""
+
+BATCH_BODY_BYTES_MAX = 32_768
+"""A hundred cards of about 300 bytes."""
+
+URL_CHARS_MAX = 2048
+_ID = "[0-7][0-9a-hjkmnp-tv-z]{25}$"
+
+
+def data(data_class: str, **checks: Any) -> Meta:
+    """Return the mark of a wire field: its data class and the checks msgspec makes."""
+    shown: dict[str, Any] = {"x-data-class": data_class}
+    return Meta(extra={"class": data_class}, extra_json_schema=shown, **checks)
+
+
+Label = Annotated[str, data("internal")]
+Reference = Annotated[str, data("confidential", pattern="^[A-Za-z0-9._-]{1,64}$")]
+Description = Annotated[str, data("confidential", min_length=1, max_length=200)]
+Reason = Annotated[str, data("confidential", min_length=1, max_length=200)]
+Url = Annotated[str, data("confidential", min_length=8, max_length=URL_CHARS_MAX)]
+Amount = Annotated[int, data("confidential", description="Minor units of the currency.")]
+Currency = Annotated[str, data("public", pattern="^[A-Z]{3}$", description="ISO 4217.")]
+Flag = Annotated[bool, data("internal")]
+Unix = Annotated[int, data("internal", description="Seconds since 1970-01-01 UTC.")]
+PaymentId = Annotated[str, data("internal", pattern=f"^pay_{_ID}")]
+RefundId = Annotated[str, data("internal", pattern=f"^ref_{_ID}")]
+MerchantId = Annotated[str, data("internal", pattern=f"^mer_{_ID}")]
+TokenId = Annotated[str, data("confidential", pattern=f"^tok_{_ID}")]
+MetadataKey = Annotated[str, Meta(pattern=rf"^[A-Za-z0-9._-]{{1,{MAX_METADATA_KEY_CHARS}}}$")]
+MetadataValue = Annotated[str, Meta(max_length=MAX_METADATA_VALUE_CHARS)]
+Metadata = Annotated[
+    dict[MetadataKey, MetadataValue], data("confidential", max_length=MAX_METADATA_KEYS)
+]
+
+
+class Wire(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of every body: frozen, by keyword, nothing unknown."""
+
+
+# --- requests ------------------------------------------------------------------------------------
+
+
+class CardBody(Wire, frozen=True, kw_only=True):
+    """A card as it comes in."""
+
+    number: Annotated[Pan, data("cardholder", description="12 to 19 digits, no separators.")]
+    exp_month: Annotated[int, data("cardholder", ge=1, le=12)]
+    exp_year: Annotated[int, data("cardholder", ge=2000, le=2099)]
+    cvc: Annotated[Cvc | None, data("sad", description="3 or 4 digits; never stored.")] = None
+    holder_name: Annotated[Secret[str] | None, data("personal")] = None
+
+
+class TokenBody(Wire, frozen=True, kw_only=True):
+    """POST /v1/tokens."""
+
+    card: CardBody
+    save: Annotated[bool, data("internal", description="Keep the card beyond a day.")] = False
+
+
+class TokenBatchBody(Wire, frozen=True, kw_only=True):
+    """POST /v1/tokens/batch: all or none."""
+
+    cards: Annotated[list[CardBody], Meta(min_length=1, max_length=BATCH_CARDS_MAX)]
+    save: Flag = False
+
+
+class PaymentMethodBody(Wire, frozen=True, kw_only=True):
+    """Either a card or a token, the token with a fresh cvc or without one."""
+
+    card: CardBody | None = None
+    token: TokenId | None = None
+    cvc: Annotated[Cvc | None, data("sad")] = None
+
+
+class PaymentBody(Wire, frozen=True, kw_only=True):
+    """POST /v1/payments."""
+
+    amount: Amount
+    currency: Currency
+    payment_method: PaymentMethodBody
+    capture_method: Annotated[Literal["automatic", "manual"], data("internal")] = "automatic"
+    reference: Reference | None = None
+    description: Description | None = None
+    metadata: Metadata = {}
+    return_url: Url | None = None
+
+
+class CaptureBody(Wire, frozen=True, kw_only=True):
+    """POST /v1/payments/{id}/capture; without an amount all that is left."""
+
+    amount: Amount | None = None
+
+
+class CancelBody(Wire, frozen=True, kw_only=True):
+    """POST /v1/payments/{id}/cancel: an empty object."""
+
+
+class RefundBody(Wire, frozen=True, kw_only=True):
+    """POST /v1/payments/{id}/refunds; without an amount all that is left."""
+
+    amount: Amount | None = None
+    reason: Reason | None = None
+
+
+class ReviewBody(Wire, frozen=True, kw_only=True):
+    """POST /v1/payments/{id}/review."""
+
+    decision: Annotated[Literal["approve", "reject"], data("internal")]
+
+
+# --- queries -------------------------------------------------------------------------------------
+
+
+class NoQuery(Wire, frozen=True, kw_only=True):
+    """No parameter."""
+
+
+class PaymentQuery(Wire, frozen=True, kw_only=True):
+    """GET /v1/payments."""
+
+    limit: Annotated[int, data("internal", ge=1, le=100)] | None = None
+    starting_after: PaymentId | None = None
+    ending_before: PaymentId | None = None
+    status: (
+        Annotated[
+            Literal[
+                "processing",
+                "requires_action",
+                "requires_review",
+                "authorized",
+                "partially_captured",
+                "captured",
+                "canceled",
+                "declined",
+                "blocked",
+            ],
+            data("internal"),
+        ]
+        | None
+    ) = None
+    reference: Reference | None = None
+
+
+class EntryQuery(Wire, frozen=True, kw_only=True):
+    """GET /v1/journal/entries."""
+
+    subject: Annotated[str, data("internal", pattern="^[A-Za-z0-9_.:-]{1,100}$")] | None = None
+    limit: Annotated[int, data("internal", ge=1, le=100)] | None = None
+    starting_after: Annotated[str, data("internal", pattern=f"^ent_{_ID}")] | None = None
+
+
+# --- answers -------------------------------------------------------------------------------------
+
+
+class CardView(Wire, frozen=True, kw_only=True):
+    """What may be shown of a card (PCI DSS 3.4.1)."""
+
+    brand: Label
+    bin: Annotated[str, data("cardholder")]
+    last4: Annotated[str, data("cardholder")]
+    exp_month: Annotated[int, data("cardholder")]
+    exp_year: Annotated[int, data("cardholder")]
+    fingerprint: Annotated[str, data("confidential", description="Same card, same merchant.")]
+
+
+class TokenAnswer(Wire, frozen=True, kw_only=True):
+    """A token: a card in the vault."""
+
+    id: TokenId
+    object: Annotated[Literal["token"], data("public")] = "token"
+    created: Unix
+    livemode: Flag
+    card: CardView
+    saved: Flag
+    expires_at: Unix | None
+
+
+class PaymentMethodView(Wire, frozen=True, kw_only=True):
+    """How a payment is paid."""
+
+    type: Annotated[Literal["card"], data("public")] = "card"
+    token: TokenId
+    card: CardView
+
+
+class DeclineView(Wire, frozen=True, kw_only=True):
+    """Why the card was not charged; `message` may be shown to the shopper."""
+
+    code: Label
+    message: Annotated[str, data("internal")]
+
+
+class Redirect(Wire, frozen=True, kw_only=True):
+    """Where to send the shopper's browser, and where it comes back to."""
+
+    url: Annotated[str, data("confidential")]
+    return_url: Annotated[str | None, data("confidential")]
+
+
+class NextAction(Wire, frozen=True, kw_only=True):
+    """What the shopper must do before the payment can go on."""
+
+    type: Annotated[Literal["redirect_to_url"], data("public")] = "redirect_to_url"
+    redirect_to_url: Redirect
+
+
+class GatewayView(Wire, frozen=True, kw_only=True):
+    """Which gateway took the payment, and its own id there."""
+
+    name: Label
+    reference: Annotated[str | None, data("internal")]
+
+
+class PaymentAnswer(Wire, frozen=True, kw_only=True):
+    """A payment."""
+
+    id: PaymentId
+    object: Annotated[Literal["payment"], data("public")] = "payment"
+    created: Unix
+    livemode: Flag
+    merchant: MerchantId
+    amount: Amount
+    currency: Currency
+    status: Label
+    amount_capturable: Amount
+    amount_captured: Amount
+    amount_refunded: Amount
+    capture_method: Label
+    reference: Annotated[str | None, data("confidential")]
+    metadata: Annotated[dict[str, str], data("confidential")]
+    payment_method: PaymentMethodView
+    decline: DeclineView | None
+    next_action: NextAction | None
+    gateway: GatewayView
+
+
+class RefundAnswer(Wire, frozen=True, kw_only=True):
+    """A refund of a payment; `failure_code` stands when the gateway refused it."""
+
+    id: RefundId
+    object: Annotated[Literal["refund"], data("public")] = "refund"
+    created: Unix
+    livemode: Flag
+    payment: PaymentId
+    amount: Amount
+    currency: Currency
+    status: Label
+    reason: Annotated[str | None, data("confidential")]
+    failure_code: Annotated[str | None, data("internal")]
+
+
+class PostingAnswer(Wire, frozen=True, kw_only=True):
+    """One line of a ledger transaction: positive for debit, negative for credit."""
+
+    object: Annotated[Literal["posting"], data("public")] = "posting"
+    transaction: Label
+    line: Annotated[int, data("internal")]
+    payment: PaymentId
+    operation: Label
+    account: Label
+    currency: Currency
+    amount: Amount
+    created: Unix
+
+
+class BalanceAnswer(Wire, frozen=True, kw_only=True):
+    """Totals of one account in one currency."""
+
+    object: Annotated[Literal["balance"], data("public")] = "balance"
+    account: Label
+    currency: Currency
+    debit: Amount
+    credit: Amount
+    balance: Amount
+
+
+class EntryAnswer(Wire, frozen=True, kw_only=True):
+    """A journal entry as recorded."""
+
+    id: Label
+    object: Annotated[Literal["journal_entry"], data("public")] = "journal_entry"
+    at: Annotated[str, data("internal", description="RFC 3339, UTC.")]
+    merchant: Annotated[str | None, data("internal")]
+    actor: Annotated[str, data("confidential")]
+    action: Label
+    subject: Label
+    outcome: Label
+    reason: Annotated[str | None, data("internal")]
+    facts: Annotated[dict[str, str | int | bool], data("confidential")]
+    request: Annotated[str | None, data("internal")]
+
+
+class ProofAnswer(Wire, frozen=True, kw_only=True):
+    """All that is needed to check one entry offline (RFC 6962 inclusion)."""
+
+    object: Annotated[Literal["journal_proof"], data("public")] = "journal_proof"
+    entry: Annotated[str, data("confidential", description="The exact bytes that are hashed.")]
+    index: Annotated[int, data("internal")]
+    size: Annotated[int, data("internal")]
+    hashes: Annotated[list[str], data("internal", description="Audit path, base64.")]
+    checkpoint: Annotated[str, data("internal", description="A C2SP signed note.")]
+
+
+class CheckpointAnswer(Wire, frozen=True, kw_only=True):
+    """The last signed checkpoint of the journal."""
+
+    object: Annotated[Literal["journal_checkpoint"], data("public")] = "journal_checkpoint"
+    size: Annotated[int, data("internal")]
+    root: Annotated[str, data("internal", description="Root hash, base64.")]
+    note: Annotated[str, data("internal", description="A C2SP signed note.")]
+    created: Unix | None
+
+
+class CheckView(Wire, frozen=True, kw_only=True):
+    """One readiness check; `code` says what is wrong."""
+
+    name: Label
+    ok: Flag
+    code: Annotated[str | None, data("internal")] = None
+
+
+class HealthAnswer(Wire, frozen=True, kw_only=True):
+    """Whether this process is alive or ready."""
+
+    status: Annotated[Literal["ok", "unavailable"], data("internal")]
+    checks: list[CheckView] = []
+
+
+class ListAnswer(Wire, Generic[T], frozen=True, kw_only=True):
+    """A page of a list."""
+
+    object: Annotated[Literal["list"], data("public")] = "list"
+    data: list[T]
+    has_more: Flag
+    url: Label
+
+
+class ProblemAnswer(Wire, frozen=True, kw_only=True, omit_defaults=True):
+    """An error (RFC 9457) with a stable `code`."""
+
+    type: Label
+    title: Label
+    status: Annotated[int, data("public")]
+    detail: Label
+    instance: Label
+    code: Label
+    request_id: Annotated[str | None, data("internal")] = None
+    doc_url: Label = ""
+    param: Annotated[str | None, data("internal")] = None
+    decline_code: Annotated[str | None, data("internal")] = None
+    payment: PaymentAnswer | None = None
+    refund: RefundAnswer | None = None
+
+
+# --- what app.py hands in ------------------------------------------------------------------------
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One readiness check; `code` says in snake_case what is wrong, without values."""
+
+    name: str
+    ok: bool
+    code: str = ""
+
+
+class Readiness(Protocol):
+    """Looks at what the service cannot work without."""
+
+    async def check(self) -> list[Check]:
+        """Return every check, within a second."""
+        ...
+
+
+class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How the edge behaves. `behind_tls`: a proxy in front of us ends TLS."""
+
+    mode: Literal["test", "live"]
+    cors_origins: tuple[str, ...] = ()
+    public_url: str = ""
+    behind_tls: bool = False
+    concurrency_max: int = 1024
+    request_timeout_s: float = REQUEST_TIMEOUT_S

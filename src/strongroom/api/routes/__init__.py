@@ -1,0 +1,15 @@
+"""The routes, by resource. `ENDPOINTS` is all of them; nothing else is served."""
+
+from __future__ import annotations
+
+from strongroom.api.routes import books, gateways, journal, payments, refunds, service, tokens
+
+ENDPOINTS = (
+    *tokens.ENDPOINTS,
+    *payments.ENDPOINTS,
+    *refunds.ENDPOINTS,
+    *books.ENDPOINTS,
+    *journal.ENDPOINTS,
+    *gateways.ENDPOINTS,
+    *service.ENDPOINTS,
+)

@@ -1,0 +1,140 @@
+"""Tokens: a card goes in, what may be shown of it comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import TypeVar
+
+from strongroom.api.endpoint import Call, Endpoint, Reply
+from strongroom.api.model import (
+    BATCH_BODY_BYTES_MAX,
+    CardBody,
+    ListAnswer,
+    TokenAnswer,
+    TokenBatchBody,
+    TokenBody,
+)
+from strongroom.api.render import encode, token_view
+from strongroom.kernel.errors import StrongroomError
+from strongroom.vault import CardInput
+
+T = TypeVar("T")
+
+CARD_ERRORS = (
+    "incorrect_number",
+    "invalid_number_length",
+    "invalid_cvc",
+    "invalid_expiry_month",
+    "invalid_expiry_year",
+    "invalid_holder_name",
+    "expired_card",
+    "test_card_in_live_mode",
+    "live_card_in_test_mode",
+)
+
+
+async def create_token(call: Call) -> Reply:
+    """Put a card into the vault."""
+    body: TokenBody = call.body
+    token = await call.services.vault.tokenize(
+        call.merchant,
+        card_input(body.card),
+        saved=body.save,
+        actor=call.actor,
+        request_id=call.request,
+    )
+    return Reply(201, encode(token_view(token, live=call.live)))
+
+
+async def create_tokens(call: Call) -> Reply:
+    """Put up to a hundred cards into the vault, all or none."""
+    body: TokenBatchBody = call.body
+    tokens = await call.services.vault.tokenize_batch(
+        call.merchant,
+        [card_input(card) for card in body.cards],
+        saved=body.save,
+        actor=call.actor,
+        request_id=call.request,
+    )
+    views = [token_view(token, live=call.live) for token in tokens]
+    return Reply(201, encode(ListAnswer(data=views, has_more=False, url="/v1/tokens/batch")))
+
+
+async def read_token(call: Call) -> Reply:
+    """Show what may be shown of a token's card."""
+    token = await _on_path(call.services.vault.describe(call.merchant, call.params["token_id"]))
+    return Reply(200, encode(token_view(token, live=call.live)))
+
+
+async def delete_token(call: Call) -> Reply:
+    """Erase a card from the vault."""
+    await _on_path(
+        call.services.vault.delete(
+            call.merchant, call.params["token_id"], actor=call.actor, request_id=call.request
+        )
+    )
+    return Reply(204, b"", b"")
+
+
+async def _on_path(work: Awaitable[T]) -> T:
+    """Wait for work on a token that the path names: no field of the request is to blame."""
+    try:
+        return await work
+    except StrongroomError as error:
+        error.param = None
+        raise
+
+
+def card_input(card: CardBody) -> CardInput:
+    """Return a card as the vault takes it."""
+    return CardInput(
+        number=card.number,
+        exp_month=card.exp_month,
+        exp_year=card.exp_year,
+        cvc=card.cvc,
+        holder_name=card.holder_name,
+    )
+
+
+ENDPOINTS = (
+    Endpoint(
+        method="POST",
+        path="/v1/tokens",
+        action="token:create",
+        summary="Put a card into the vault",
+        handler=create_token,
+        request=TokenBody,
+        answers={201: TokenAnswer},
+        errors=CARD_ERRORS,
+        browser=True,
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/tokens/batch",
+        action="token:create",
+        summary="Put up to a hundred cards into the vault, all or none",
+        handler=create_tokens,
+        request=TokenBatchBody,
+        answers={201: ListAnswer[TokenAnswer]},
+        errors=(*CARD_ERRORS, "batch_too_large"),
+        body_bytes_max=BATCH_BODY_BYTES_MAX,
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/tokens/{token_id}",
+        action="token:read",
+        summary="Show a token",
+        handler=read_token,
+        answers={200: TokenAnswer},
+        errors=("token_not_found", "token_expired"),
+    ),
+    Endpoint(
+        method="DELETE",
+        path="/v1/tokens/{token_id}",
+        action="token:delete",
+        summary="Erase a card from the vault",
+        handler=delete_token,
+        answers={204: None},
+        errors=("token_not_found", "token_contended"),
+    ),
+)

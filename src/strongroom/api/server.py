@@ -1,0 +1,176 @@
+"""uvicorn as we run it: bounded request lines and headers, bounded waiting, our own error form.
+
+uvicorn's httptools protocol has no bound on the size of a URL or of headers and waits for ever for
+a request that never completes; the subclass here adds those bounds and changes nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from http import HTTPStatus
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from strongroom.api import headers, problems
+from strongroom.api.app import Api
+from strongroom.kernel.errors import StrongroomError
+from strongroom.kernel.ids import new_id
+from strongroom.kernel.limits import REQUEST_TIMEOUT_S
+
+URL_BYTES_MAX = 4_096
+"""A path has at most 512 bytes and a query 2 kB; the rest is room for gateways that return."""
+
+HEADER_BYTES_MAX = 16_384
+HEADERS_MAX = 64
+"""Honest clients send about 1 kB in 20 headers; a chain of proxies adds some."""
+
+MESSAGE_BYTES_MAX = 1_048_576
+"""One request with everything around its body: a 64 kB body in one-byte chunks is 400 kB."""
+
+HEADER_TIMEOUT_S = 10
+"""How long a connection may take to send a request's headers before it is closed."""
+
+KEEP_ALIVE_S = 75
+"""How long an idle connection is kept: longer than the usual 60 s of proxies in front."""
+
+BACKLOG = 2_048
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start waiting for the first request."""
+        super().connection_made(transport)
+        self._size = self._count = self._received = 0
+        self._in_head, self._refused = True, False
+        self._patience = self.loop.call_later(HEADER_TIMEOUT_S, self._give_up)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop waiting."""
+        self._patience.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser, which itself would collect a header without end."""
+        self._received += len(data)
+        super().data_received(data)
+        if self._in_head and self._received > URL_BYTES_MAX + HEADER_BYTES_MAX:
+            self._refuse("headers_too_large", "The request has too many or too large headers.")
+        elif self._received > MESSAGE_BYTES_MAX:
+            self._refuse("body_too_large", "The request is too large.")
+
+    def on_message_begin(self) -> None:
+        """Count anew for each request."""
+        super().on_message_begin()
+        self._size = self._count = 0
+        self._in_head = True
+        self._patience.cancel()
+        self._patience = self.loop.call_later(HEADER_TIMEOUT_S, self._give_up)
+
+    def on_url(self, url: bytes) -> None:
+        """Refuse URLs that are too long."""
+        super().on_url(url)
+        if len(self.url) > URL_BYTES_MAX:
+            self._refuse("url_too_long", "The URL is too long.")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Refuse too many or too large headers."""
+        super().on_header(name, value)
+        self._size += len(name) + len(value)
+        self._count += 1
+        if self._size > HEADER_BYTES_MAX or self._count > HEADERS_MAX:
+            self._refuse("headers_too_large", "The request has too many or too large headers.")
+
+    def on_headers_complete(self) -> None:
+        """Hand the request on."""
+        self._patience.cancel()
+        self._in_head = False
+        if not self._refused:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body."""
+        if not self._refused:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Take the end of the body."""
+        self._received = 0
+        if not self._refused:
+            super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is not HTTP (smuggling attempts among it) in our own form, and hang up."""
+        self._refuse("invalid_http", "The request is not valid HTTP/1.1.")
+
+    @property
+    def _answering(self) -> bool:
+        """Whether the answer to a complete request is still to come on this connection."""
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is None or cycle.response_complete:
+            return False
+        return bool(self.pipeline) or cycle.response_started or not cycle.more_body
+
+    def _give_up(self) -> None:
+        if not self._answering:
+            self._refuse("header_timeout", "The request took too long to arrive.")
+
+    def _refuse(self, code: str, public: str) -> None:
+        if self._refused or self.transport.is_closing():
+            return
+        self._refused = True
+        self._patience.cancel()
+        if not self._answering:  # else it would be read as the answer to the request before
+            self.transport.write(_raw_problem(StrongroomError(code, public)))
+        self.transport.close()
+
+
+def server_config(
+    api: Api,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    fd: int | None = None,
+    **tls: Any,
+) -> uvicorn.Config:
+    """Return how uvicorn is to run the application; `tls` are uvicorn's `ssl_…` settings."""
+    return uvicorn.Config(
+        api,
+        host=host,
+        port=port,
+        fd=fd,
+        http=BoundedProtocol,
+        ws="none",
+        loop="uvloop",
+        lifespan="off",
+        log_config=None,
+        log_level=logging.ERROR,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=int(REQUEST_TIMEOUT_S),
+        **tls,
+    )
+
+
+def _raw_problem(error: StrongroomError) -> bytes:
+    request = new_id("req")
+    instance = f"urn:strongroom:request:{request}"
+    body = problems.body(error, request=request, instance=instance, doc_base="")
+    status = problems.status_of(error.code)
+    fields = [
+        *headers.SECURITY,
+        (b"content-type", headers.PROBLEM),
+        (b"content-length", str(len(body)).encode()),
+        (b"request-id", request.encode()),
+        (b"connection", b"close"),
+    ]
+    head = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}".encode()]
+    head += [name + b": " + value for name, value in fields]
+    return b"\r\n".join([*head, b"", body])

@@ -1,0 +1,25 @@
+"""Keys: the root's provider, key-encryption keys, merchants' keys, the journal's signing key.
+
+root → KEK[purpose, region, version] → DEK and index key of each merchant → sealed records. Every
+level is AES-256-GCM with the key's own record as additional data. No clear key leaves this room;
+the rooms above get objects that seal, open, hash or sign.
+"""
+
+from strongroom.keys.flow import Keyring
+from strongroom.keys.material import DataKey, IndexKey, KeyedHash
+from strongroom.keys.memory import harden_process
+from strongroom.keys.model import Context, KeyInfo, Mode, RootProvider
+from strongroom.keys.sealed_file import SealedFileRoot
+
+__all__ = [
+    "Context",
+    "DataKey",
+    "IndexKey",
+    "KeyInfo",
+    "KeyedHash",
+    "Keyring",
+    "Mode",
+    "RootProvider",
+    "SealedFileRoot",
+    "harden_process",
+]

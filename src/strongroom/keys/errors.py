@@ -1,0 +1,93 @@
+"""The failures of the keys room, each with its stable code (docs/errors.md). None carries a key."""
+
+from __future__ import annotations
+
+from strongroom.kernel.errors import StrongroomError
+
+
+def root_file_unsafe(path: str, problem: str) -> StrongroomError:
+    """Return `root_file_unsafe`: a file with key material can be read or replaced by others."""
+    return StrongroomError(
+        "root_file_unsafe", f"The file {path} {problem}. Make it yours alone: chmod 600 {path}"
+    )
+
+
+def root_file_missing(path: str) -> StrongroomError:
+    """Return `root_file_missing`: there is nothing to open."""
+    return StrongroomError(
+        "root_file_missing", f"There is no file {path}. Make it with: strongroom init"
+    )
+
+
+def root_file_exists(path: str) -> StrongroomError:
+    """Return `root_file_exists`: a root key is never overwritten."""
+    return StrongroomError(
+        "root_file_exists",
+        f"The file {path} exists already. A root key is never overwritten: without it every "
+        "stored card is lost.",
+    )
+
+
+def root_file_damaged(path: str) -> StrongroomError:
+    """Return `root_file_damaged`: not a file of ours, or of a format this release does not know."""
+    return StrongroomError(
+        "root_file_damaged", f"The file {path} is not a root key file that this release can read."
+    )
+
+
+def root_not_opened(path: str) -> StrongroomError:
+    """Return `root_not_opened`: wrong passphrase or key file, or changed; never says which."""
+    return StrongroomError(
+        "root_not_opened",
+        f"The root key in {path} could not be opened: the passphrase or key file is not the "
+        "right one, or the file was changed.",
+    )
+
+
+def root_other_world(what: str) -> StrongroomError:
+    """Return `root_other_world`: the root belongs to another mode or another installation."""
+    return StrongroomError(
+        "root_other_world",
+        f"The root key belongs to another {what}. Test and live, and two installations, never "
+        "share keys.",
+    )
+
+
+def passphrase_too_short(minimum: int) -> StrongroomError:
+    """Return `passphrase_too_short`."""
+    return StrongroomError(
+        "passphrase_too_short", f"The passphrase must have at least {minimum} characters."
+    )
+
+
+def one_unlock_method() -> StrongroomError:
+    """Return `root_unlock_method`: neither or both of passphrase and key file were given."""
+    return StrongroomError(
+        "root_unlock_method", "Give either a passphrase or a key file for the root key."
+    )
+
+
+def not_initialized() -> StrongroomError:
+    """Return `not_initialized`: the database names no installation yet."""
+    return StrongroomError(
+        "not_initialized", "This database holds no installation yet. Run: strongroom init"
+    )
+
+
+def key_not_usable(detail: str) -> StrongroomError:
+    """Return `key_not_usable`: a stored key does not open, was substituted, or is retired."""
+    return StrongroomError(
+        "key_not_usable", "A stored key cannot be used; no card data was touched.", detail=detail
+    )
+
+
+def key_exhausted(detail: str) -> StrongroomError:
+    """Return `key_exhausted`: the key sealed as much as is safe and could not be replaced."""
+    return StrongroomError(
+        "key_exhausted", "The encryption key has reached its usage limit.", detail=detail
+    )
+
+
+def record_not_opened() -> StrongroomError:
+    """Return `record_not_opened`: changed, moved or foreign ciphertext, one answer for all."""
+    return StrongroomError("record_not_opened", "The stored data could not be opened.")

@@ -1,0 +1,314 @@
+"""The keyring: what the rooms above use of keys, without ever seeing one.
+
+It seals and opens values for merchants, makes fingerprints, signs journal checkpoints, and hashes
+API keys. Merchants' keys are made at first use, held for at most five minutes, and counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from functools import lru_cache
+from uuid import UUID
+
+from strongroom.kernel import limits
+from strongroom.kernel.clock import Clock, SystemClock
+from strongroom.kernel.errors import StrongroomError
+from strongroom.kernel.ids import NIL_UUID, id_from, uuid_of
+from strongroom.kernel.ports import Signer
+from strongroom.keys import errors, records
+from strongroom.keys.cache import KeyCache
+from strongroom.keys.custody import PREFIX, Custody, parent_name
+from strongroom.keys.envelope import named_key, world
+from strongroom.keys.material import Allowance, DataKey, IndexKey, JournalSigner, KeyedHash
+from strongroom.keys.model import (
+    MAC,
+    SIGNATURE,
+    Context,
+    KeyInfo,
+    Mode,
+    RootProvider,
+    StoredKey,
+)
+from strongroom.storage import Committer, Database
+
+JOURNAL_SIGNING = "journal-signing"
+API_KEY_PEPPER = "api-key-pepper"
+_PAGE = 500
+_log = logging.getLogger("strongroom.keys")
+
+
+class Keyring:
+    """All keys of one installation, opened under its root. Make it with `Keyring.open`."""
+
+    def __init__(self, database: Database, custody: Custody, clock: Clock) -> None:
+        self._database = database
+        self._custody = custody
+        size, ttl_s = limits.KEY_CACHE_SIZE, limits.KEY_CACHE_TTL_S
+        self._sealing: KeyCache[str, DataKey] = KeyCache(size=size, ttl_s=ttl_s, clock=clock)
+        self._opening: KeyCache[tuple[str, int], DataKey] = KeyCache(
+            size=size, ttl_s=ttl_s, clock=clock
+        )
+        self._index: KeyCache[str, IndexKey] = KeyCache(size=size, ttl_s=ttl_s, clock=clock)
+        self._allowances: OrderedDict[UUID, Allowance] = OrderedDict()
+        self._reserving: dict[UUID, asyncio.Lock] = {}
+        self._signer: JournalSigner | None = None
+        self._hasher: KeyedHash | None = None
+
+    @classmethod
+    async def open(
+        cls,
+        database: Database,
+        committer: Committer,
+        root: RootProvider,
+        *,
+        region: str = "default",
+        clock: Clock | None = None,
+    ) -> Keyring:
+        """Open every key of the installation under its root; make what is missing.
+
+        Args:
+            database: the vault's database role.
+            committer: writes as the vault's role, with the journal's marker.
+            root: where the root key lives.
+            region: whose key-encryption keys new merchants' keys are made under.
+            clock: gives creation times and cache ages.
+
+        Raises:
+            StrongroomError: `not_initialized`, `root_other_world`, `key_not_usable`.
+        """
+        found = await records.installation(database)
+        if found is None:
+            raise errors.not_initialized()
+        if found[1] != root.mode:
+            raise errors.root_other_world(f"mode ({root.mode}; the database is {found[1]})")
+        if found[0] != root.installation:
+            raise errors.root_other_world("installation")
+        clock = clock or SystemClock()
+        custody = Custody(database, committer, root, region=region, clock=clock)
+        await custody.prepare()
+        keyring = cls(database, custody, clock)
+        await keyring._open_service_keys()
+        return keyring
+
+    @property
+    def mode(self) -> Mode:
+        """The world of these keys."""
+        return self._custody.mode
+
+    @property
+    def installation(self) -> UUID:
+        """The installation of these keys."""
+        return self._custody.installation
+
+    def signer(self) -> Signer:
+        """Return the journal's signer."""
+        if self._signer is None:
+            raise errors.key_not_usable("the keyring is closed")
+        return self._signer
+
+    def api_key_hasher(self) -> KeyedHash:
+        """Return the keyed hash under which API keys are stored."""
+        if self._hasher is None:
+            raise errors.key_not_usable("the keyring is closed")
+        return self._hasher
+
+    def close(self) -> None:
+        """Drop every key object; the keyring cannot be used afterwards."""
+        for cache in (self._sealing, self._opening, self._index):
+            cache.clear()
+        self._custody.forget()
+        self._signer = self._hasher = None
+
+    async def data_key(self, merchant: str, *, uses: int) -> DataKey:
+        """Return the merchant's key for new records with at least `uses` seals set aside.
+
+        Seal at once: an `await` in between may let another task spend them.
+
+        Raises:
+            StrongroomError: `key_exhausted` when the limit is reached and no new key can be made.
+        """
+        key = await self._sealing.get(merchant, lambda: self._load_sealing(merchant))
+        allowance = self._allowance(key.id)
+        while allowance.left < uses:
+            key = await self._reserve(merchant, key, uses)
+            allowance = self._allowance(key.id)
+        return key
+
+    async def index_key(self, merchant: str) -> IndexKey:
+        """Return the merchant's key for fingerprints and commitments."""
+        return await self._index.get(merchant, lambda: self._load_index(merchant))
+
+    async def key_of(self, merchant: str, record: bytes) -> DataKey:
+        """Return the one key that a sealed record of this merchant names.
+
+        Raises:
+            StrongroomError: `record_not_opened` when the record names no key of this merchant.
+        """
+        key_id, version = named_key(record)
+        key = await self._opening.get(
+            (merchant, version), lambda: self._load_opening(merchant, version)
+        )
+        if key.id != key_id:
+            raise errors.record_not_opened()
+        return key
+
+    async def seal(self, context: Context, plaintext: bytes) -> bytes:
+        """Return `plaintext` sealed under the merchant's key, bound to its context."""
+        key = await self.data_key(context.merchant, uses=1)
+        return key.seal(context, plaintext)
+
+    async def open_record(self, context: Context, record: bytes) -> bytes:
+        """Return what was sealed in this context.
+
+        Raises:
+            StrongroomError: `record_not_opened` when it was changed, moved or is foreign.
+        """
+        key = await self.key_of(context.merchant, record)
+        return key.open(context, record)
+
+    async def inventory(self) -> list[KeyInfo]:
+        """Return every key of the installation, for `strongroom keys list`."""
+        return [_info(key) async for key in self._all_keys()]
+
+    async def _all_keys(self) -> AsyncIterator[StoredKey]:
+        for key in await records.keks(self._database):
+            yield key
+        for key in await records.service_keys(self._database):
+            yield key
+        for kind in ("dek", "index"):
+            after = (NIL_UUID, 0)
+            while page := await records.merchant_keys(
+                self._database, kind, after=after, limit=_PAGE
+            ):
+                for key in page:
+                    yield key
+                after = (UUID(page[-1].record.owner), page[-1].record.version)
+
+    async def _open_service_keys(self) -> None:
+        seed = await self._service_key(JOURNAL_SIGNING, kek_purpose="audit", algorithm=SIGNATURE)
+        name = f"strongroom.{self.installation}/journal"
+        self._signer = JournalSigner(await self._custody.open(seed), name)
+        if self._signer.public_key != seed.public_key:
+            raise errors.key_not_usable("the journal key does not fit its public key")
+        pepper = await self._service_key(API_KEY_PEPPER, kek_purpose="token", algorithm=MAC)
+        self._hasher = KeyedHash(await self._custody.open(pepper), pepper.record.version)
+
+    async def _service_key(self, purpose: str, *, kek_purpose: str, algorithm: str) -> StoredKey:
+        found = await records.newest_service_key(self._database, purpose)
+        if found is None:
+            await self._custody.make_service_key(
+                purpose, kek_purpose=kek_purpose, algorithm=algorithm
+            )
+            found = await records.newest_service_key(self._database, purpose)
+        if found is None:
+            raise errors.key_not_usable(f"no key for {purpose}")
+        return found
+
+    async def _load_sealing(self, merchant: str) -> DataKey:
+        owner = merchant_uuid(merchant)
+        stored = await records.newest_dek(self._database, owner)
+        if stored is None or stored.state != "active":
+            version = 1 if stored is None else stored.record.version + 1
+            await self._custody.make_merchant_key("dek", owner, version)
+            stored = await records.newest_dek(self._database, owner)
+        if stored is None or stored.state != "active":
+            raise errors.key_not_usable("no active data key")
+        return await self._data_key(merchant, stored, self._allowance(stored.record.id))
+
+    async def _load_opening(self, merchant: str, version: int) -> DataKey:
+        stored = await records.dek(self._database, merchant_uuid(merchant), version)
+        if stored is None:
+            raise errors.record_not_opened()
+        return await self._data_key(merchant, stored, None)
+
+    async def _data_key(
+        self, merchant: str, stored: StoredKey, allowance: Allowance | None
+    ) -> DataKey:
+        clear = await self._custody.open(stored)
+        bound = world(self.mode, stored.record.region, self.installation, merchant)
+        return DataKey(clear, stored.record, bound, allowance=allowance)
+
+    async def _load_index(self, merchant: str) -> IndexKey:
+        owner = merchant_uuid(merchant)
+        stored = await records.newest_index_key(self._database, owner)
+        if stored is None:
+            await self._custody.make_merchant_key("index", owner, 1)
+            stored = await records.newest_index_key(self._database, owner)
+        if stored is None or stored.state != "active":
+            raise errors.key_not_usable("no active index key")
+        return IndexKey(await self._custody.open(stored), stored.record)
+
+    def _allowance(self, key_id: UUID) -> Allowance:
+        """Return what this process may still spend of a key; it outlives the cached key."""
+        found = self._allowances.get(key_id)
+        if found is None:
+            found = self._allowances[key_id] = Allowance()
+            while len(self._allowances) > 2 * limits.KEY_CACHE_SIZE:
+                self._allowances.popitem(last=False)
+        return found
+
+    async def _reserve(self, merchant: str, key: DataKey, uses: int) -> DataKey:
+        lock = self._reserving.setdefault(key.id, asyncio.Lock())
+        try:
+            async with lock:
+                allowance = self._allowance(key.id)
+                if allowance.left >= uses:
+                    return key
+                total = await records.reserve(
+                    self._database,
+                    merchant_uuid(merchant),
+                    key.version,
+                    count=max(limits.KEY_USES_BLOCK, uses),
+                    limit=limits.KEY_USES_MAX,
+                )
+                if total is not None:
+                    allowance.left += max(limits.KEY_USES_BLOCK, uses)
+                if total is None or total > limits.KEY_USES_ROTATE:
+                    return await self._replace(merchant, key, exhausted=total is None)
+                if total > limits.KEY_USES_WARN:
+                    _log.warning("dek %s v%d has %d uses", key.id, key.version, total)
+                return key
+        finally:
+            self._reserving.pop(key.id, None)
+
+    async def _replace(self, merchant: str, key: DataKey, *, exhausted: bool) -> DataKey:
+        """Make the next version of a worn key; the worn one still opens what it sealed."""
+        owner = merchant_uuid(merchant)
+        try:
+            await self._custody.make_merchant_key("dek", owner, key.version + 1)
+        except StrongroomError:
+            if exhausted:
+                raise errors.key_exhausted(f"dek {key.id} v{key.version}") from None
+            return key
+        self._sealing.drop(merchant)
+        return await self._sealing.get(merchant, lambda: self._load_sealing(merchant))
+
+
+@lru_cache(maxsize=4096)
+def merchant_uuid(merchant: str) -> UUID:
+    """Return the column value for a merchant id."""
+    return uuid_of(merchant, "mer")
+
+
+def _info(key: StoredKey) -> KeyInfo:
+    made = key.record
+    counted = made.kind == "dek"
+    return KeyInfo(
+        id=id_from(PREFIX[made.kind], made.id),
+        kind=made.kind,
+        purpose=made.purpose,
+        region=made.region,
+        merchant=id_from("mer", UUID(made.owner)) if made.owner else None,
+        version=made.version,
+        state=key.state,
+        algorithm=made.algorithm,
+        wrapped_by=parent_name(made),
+        kcv=key.kcv.hex()[:10],
+        created_at=made.created_at,
+        uses_reserved=key.reserved if counted else None,
+        uses_limit=limits.KEY_USES_MAX if counted else None,
+        public_key=key.public_key.hex() if key.public_key else None,
+    )

@@ -1,0 +1,128 @@
+"""Clear keys in memory, each as an object that does one thing and never shows its bytes.
+
+A data key seals and opens, an index key makes keyed hashes, the journal's key signs. To forget a
+key is to drop its object.
+"""
+
+from __future__ import annotations
+
+import hmac
+from uuid import UUID
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from strongroom.kernel.secret import Secret
+from strongroom.keys import errors
+from strongroom.keys.envelope import decrypt, encrypt, header, parts, place
+from strongroom.keys.model import Context, KeyRecord
+
+
+class Allowance:
+    """Uses of one data key that are set aside in the database and not yet spent by this process."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = 0
+
+
+class DataKey:
+    """A merchant's data key of one version, bound to its world."""
+
+    __slots__ = ("_aead", "_allowance", "_head", "_key_part", "_world", "id", "sealing", "version")
+
+    def __init__(
+        self, key: Secret[bytes], record: KeyRecord, world: bytes, *, allowance: Allowance | None
+    ) -> None:
+        self._aead = AESGCM(key.reveal())
+        self._world = world
+        self._head = header(record.id, record.version)
+        self._key_part = parts(self._head)
+        self._allowance = allowance
+        self.id: UUID = record.id
+        self.version = record.version
+        self.sealing = allowance is not None
+
+    def seal(self, context: Context, plaintext: bytes) -> bytes:
+        """Return a record only this key opens, only in this context.
+
+        Raises:
+            StrongroomError: `key_exhausted` when no uses are set aside (fail closed).
+        """
+        allowance = self._allowance
+        if allowance is None or allowance.left <= 0:
+            raise errors.key_exhausted(f"dek {self.id} has no uses set aside")
+        allowance.left -= 1
+        aad = self._world + place(context) + self._key_part
+        return encrypt(self._aead, self._head, plaintext, aad)
+
+    def open(self, context: Context, record: bytes) -> bytes:
+        """Return what was sealed in this context.
+
+        Raises:
+            StrongroomError: `record_not_opened` for every cause alike.
+        """
+        if record[: len(self._head)] != self._head:
+            raise errors.record_not_opened()
+        return decrypt(self._aead, record, self._world + place(context) + self._key_part)
+
+
+class IndexKey:
+    """A merchant's key for fingerprints and commitments: HMAC-SHA-256 under named domains."""
+
+    __slots__ = ("_key", "version")
+
+    def __init__(self, key: Secret[bytes], record: KeyRecord) -> None:
+        self._key = key
+        self.version = record.version
+
+    def mac(self, domain: bytes, data: bytes) -> bytes:
+        """Return 32 bytes; domains never share values (`pan`, `visible`, `commitment`)."""
+        return hmac.digest(self._key.reveal(), domain + b"\0" + data, "sha256")
+
+
+class KeyedHash:
+    """HMAC-SHA-256 under the API-key pepper: what the identity room stores of an API key."""
+
+    __slots__ = ("_key", "version")
+
+    def __init__(self, key: Secret[bytes], version: int) -> None:
+        self._key = key
+        self.version = version
+
+    def __call__(self, data: bytes) -> bytes:
+        """Return the 32-byte keyed hash of `data`."""
+        return hmac.digest(self._key.reveal(), b"api-key\0" + data, "sha256")
+
+
+class JournalSigner:
+    """Signs journal checkpoints (kernel.ports.Signer)."""
+
+    __slots__ = ("_key", "_name", "_public_key")
+
+    def __init__(self, seed: Secret[bytes], name: str) -> None:
+        self._key = Ed25519PrivateKey.from_private_bytes(seed.reveal())
+        self._name = name
+        self._public_key = public_key_of(seed)
+
+    @property
+    def name(self) -> str:
+        """The key name that stands in signed notes."""
+        return self._name
+
+    @property
+    def public_key(self) -> bytes:
+        """The raw 32-byte public key."""
+        return self._public_key
+
+    def sign(self, data: bytes) -> bytes:
+        """Return the 64-byte Ed25519 signature over `data`."""
+        return self._key.sign(data)
+
+
+def public_key_of(seed: Secret[bytes]) -> bytes:
+    """Return the raw public key of an Ed25519 seed."""
+    key = Ed25519PrivateKey.from_private_bytes(seed.reveal())
+    return key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)

@@ -1,0 +1,126 @@
+"""The types of the keys room: modes, purposes, key records and what `keys list` shows.
+
+Nothing here holds a clear key.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal, Protocol
+from uuid import UUID
+
+import msgspec
+
+from strongroom.kernel.ids import new_uuid7
+from strongroom.kernel.secret import Secret
+
+Mode = Literal["test", "live"]
+KEY_BYTES = 32
+KCV_BYTES = 16
+AEAD = "A256GCM"
+MAC = "HS256"
+SIGNATURE = "Ed25519"
+
+_MODE_MARK = {"test": 0x54, "live": 0x4C}
+
+
+class RootProvider(Protocol):
+    """Where the root key lives. It wraps and unwraps; the root key itself never comes out.
+
+    `unwrap` raises StrongroomError `key_not_usable` when the bytes or the additional data changed.
+    """
+
+    @property
+    def id(self) -> str:
+        """A stable public name of the root key, such as `root_01k…`."""
+        ...
+
+    @property
+    def mode(self) -> Mode:
+        """The world this root belongs to."""
+        ...
+
+    @property
+    def installation(self) -> UUID:
+        """The installation this root belongs to."""
+        ...
+
+    async def wrap(self, key: Secret[bytes], *, aad: bytes) -> bytes:
+        """Return `key` wrapped under the root, bound to `aad`."""
+        ...
+
+    async def unwrap(self, wrapped: bytes, *, aad: bytes) -> Secret[bytes]:
+        """Return the key that `wrap` was given."""
+        ...
+
+
+class Context(msgspec.Struct, frozen=True):
+    """Where a sealed value belongs; opening it anywhere else fails.
+
+    `merchant` is `mer_…`, `token` the thing it is about, `field` which of its values, `subject` the
+    person whose own key it is under (empty while it is the merchant's), `schema` the layout.
+    """
+
+    merchant: str
+    token: str
+    field: str
+    subject: str = ""
+    schema: int = 1
+
+
+class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is fixed about a stored key. It is the additional data its bytes are wrapped with.
+
+    `kind` is kek, dek, index or service; `owner` the merchant's uuid or empty; `parent` the id of
+    the key that wraps it.
+    """
+
+    kind: str
+    id: UUID
+    purpose: str
+    region: str
+    owner: str
+    version: int
+    parent: str
+    algorithm: str
+    created_at: datetime
+
+
+class StoredKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A key record with its wrapped bytes and state, as it stands in the database."""
+
+    record: KeyRecord
+    wrapped: bytes
+    kcv: bytes
+    state: str
+    reserved: int = 0
+    public_key: bytes | None = None
+
+
+class KeyInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the key inventory (PCI DSS 3.6.1, 12.3.3); only data keys have counted uses."""
+
+    id: str
+    kind: str
+    purpose: str
+    region: str
+    merchant: str | None
+    version: int
+    state: str
+    algorithm: str
+    wrapped_by: str
+    kcv: str
+    created_at: datetime
+    uses_reserved: int | None = None
+    uses_limit: int | None = None
+    public_key: str | None = None
+
+
+def new_key_id(mode: Mode) -> UUID:
+    """Return a UUIDv7 whose last byte names the mode: `T` or `L`. 66 of its bits stay random."""
+    return UUID(int=new_uuid7().int & ~0xFF | _MODE_MARK[mode])
+
+
+def mode_fits(key_id: UUID, mode: Mode) -> bool:
+    """Return whether a key id was made in this mode."""
+    return key_id.int & 0xFF == _MODE_MARK[mode]

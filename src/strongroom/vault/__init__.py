@@ -1,0 +1,33 @@
+"""The vault: the one door for card data.
+
+Cards come in and become tokens. Clear card data leaves by two functions only: `forward`, which
+fills a gateway's request and sends it to an allow-listed host, and `reveal`, after policy, purpose
+and journal entry. A security code is never stored: it waits in memory, sealed under its own key.
+"""
+
+from strongroom.vault.egress import (
+    EgressPolicy,
+    Encoding,
+    GatewayAnswer,
+    NotSent,
+    OutboundRequest,
+    OutcomeUnknown,
+    Slot,
+)
+from strongroom.vault.flow import CardVault
+from strongroom.vault.model import CardInput, CvcHandle, TokenView, Vault
+
+__all__ = [
+    "CardInput",
+    "CardVault",
+    "CvcHandle",
+    "EgressPolicy",
+    "Encoding",
+    "GatewayAnswer",
+    "NotSent",
+    "OutboundRequest",
+    "OutcomeUnknown",
+    "Slot",
+    "TokenView",
+    "Vault",
+]

@@ -1,0 +1,469 @@
+"""The vault in this process: cards in, tokens out, `forward` and `reveal` the only ways back.
+
+It writes under its own database role through its own committer, one Change with its journal entry
+for each verb. Clear card data lives in local variables between two lines and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from functools import lru_cache
+from itertools import groupby
+from uuid import UUID
+
+from strongroom.journal import Entry, record
+from strongroom.kernel import limits
+from strongroom.kernel.clock import Clock, SystemClock
+from strongroom.kernel.errors import StrongroomError
+from strongroom.kernel.ids import id_from, uuid_of
+from strongroom.kernel.secret import Cvc, Pan
+from strongroom.keys import Context, DataKey, IndexKey, Keyring
+from strongroom.storage import Change, Committer, Database, Verdict
+from strongroom.vault import decide, errors, records
+from strongroom.vault.courier import Courier
+from strongroom.vault.cvc import CvcSafe
+from strongroom.vault.egress import EgressPolicy, GatewayAnswer, NotSent, OutboundRequest, Slot
+from strongroom.vault.fill import fill, slots_of
+from strongroom.vault.fresh import FreshCards
+from strongroom.vault.gate import RevealGate, reveal_entry
+from strongroom.vault.model import Authorize, Caller, CardInput, CvcHandle, TokenView
+from strongroom.vault.records import StoredCard
+from strongroom.vault.scrub import scrub, scrub_headers
+from strongroom.vault.tokens import new_token_uuid
+from strongroom.vault.wire import Answer
+
+CARD_FIELD = "card"
+DISPLAY_FIELD = "display"
+_SEALS_PER_CARD = 2
+_GUARD_TRIES = 5
+_TTL = timedelta(seconds=limits.TOKEN_TTL_UNSAVED_S)
+_GRACE = timedelta(seconds=limits.TOKEN_PURGE_GRACE_S)
+_HOLD_MAX = timedelta(seconds=limits.TOKEN_HOLD_MAX_S)
+_TOMBSTONES = timedelta(seconds=limits.TOMBSTONE_RETENTION_S)
+_WORKER = "strongroom"
+
+
+class CardVault:
+    """The `Vault` of this process. Verbs are told in `strongroom.vault.model.Vault`.
+
+    Args:
+        database: reads under the vault's role.
+        committer: writes under the vault's role, with the journal's marker.
+        keyring: seals, opens and fingerprints.
+        egress: where `forward` may send.
+        clock: the time.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        committer: Committer,
+        keyring: Keyring,
+        *,
+        egress: EgressPolicy,
+        clock: Clock | None = None,
+    ) -> None:
+        self._database = database
+        self._committer = committer
+        self._keyring = keyring
+        self._clock = clock = clock or SystemClock()
+        self._courier = Courier(egress, mode=keyring.mode, clock=clock)
+        self._cvcs = CvcSafe(clock)
+        self._fresh = FreshCards(clock)
+        self._gate = RevealGate(clock)
+
+    async def close(self) -> None:
+        """Close connections to gateways and destroy what is held in memory."""
+        self._cvcs.clear()
+        await self._courier.close()
+
+    # --- cards in ---
+
+    async def tokenize(
+        self,
+        merchant: str,
+        card: CardInput,
+        *,
+        saved: bool,
+        actor: str,
+        request_id: str | None = None,
+    ) -> TokenView:
+        """Store a card sealed and return its new token."""
+        now = self._clock.now()
+        brand = decide.check_card(card, mode=self._keyring.mode, now=now)
+        index = await self._keyring.index_key(merchant)
+        key = await self._keyring.data_key(merchant, uses=_SEALS_PER_CARD)
+        change = Change()
+        stored, view = _seal(merchant, card, brand.name, key=key, index=index, saved=saved, now=now)
+        _add(change, stored, view, merchant, actor=actor, request_id=request_id)
+        await self._committer.submit(change)
+        self._fresh.put(merchant, view.token, stored)
+        return view
+
+    async def tokenize_batch(
+        self,
+        merchant: str,
+        cards: Sequence[CardInput],
+        *,
+        saved: bool,
+        actor: str,
+        request_id: str | None = None,
+    ) -> list[TokenView]:
+        """Store many cards, all or none."""
+        if not 1 <= len(cards) <= limits.BATCH_TOKENIZE_MAX:
+            raise errors.batch_too_large(limits.BATCH_TOKENIZE_MAX)
+        now = self._clock.now()
+        brands = [self._checked(card, number, now) for number, card in enumerate(cards)]
+        index = await self._keyring.index_key(merchant)
+        key = await self._keyring.data_key(merchant, uses=_SEALS_PER_CARD * len(cards))
+        change = Change()
+        views = []
+        for card, brand in zip(cards, brands, strict=True):
+            stored, view = _seal(merchant, card, brand, key=key, index=index, saved=saved, now=now)
+            _add(change, stored, view, merchant, actor=actor, request_id=request_id)
+            views.append(view)
+        await self._committer.submit(change)
+        return views
+
+    async def commitment(self, merchant: str, card: CardInput) -> bytes:
+        """Return 32 keyed bytes equal for equal PAN, expiry and holder; the CVC is left out."""
+        index = await self._keyring.index_key(merchant)
+        return index.mac(b"commitment", decide.commitment_text(card))
+
+    async def hold_cvc(self, merchant: str, token: str, cvc: Cvc) -> CvcHandle:
+        """Seal a security code for the attempt that follows."""
+        return self._cvcs.hold(merchant, token, cvc)
+
+    def drop_cvc(self, cvc: CvcHandle) -> None:
+        """Destroy a held security code now."""
+        self._cvcs.drop(cvc)
+
+    # --- tokens ---
+
+    async def describe(self, merchant: str, token: str) -> TokenView:
+        """Return what may be known of a token that may still be used for something new."""
+        stored = await self._usable(merchant, token)
+        view = await self._view(merchant, token, stored)
+        self._fresh.put(merchant, token, stored)
+        return view
+
+    async def hold(
+        self,
+        merchant: str,
+        token: str,
+        *,
+        until: datetime,
+        actor: str,
+        request_id: str | None = None,
+    ) -> None:
+        """Keep an unsaved card for a payment that waits."""
+        now = self._clock.now()
+        if until > now + _HOLD_MAX:
+            raise errors.hold_too_long(_HOLD_MAX.days)
+
+        def plan(change: Change, stored: StoredCard) -> bool:
+            if stored.saved or stored.purge_after is None or stored.purge_after >= until:
+                return False
+            records.keep_card(
+                change, stored, saved=False, expires_at=stored.expires_at, purge_after=until
+            )
+            return True
+
+        entry = _entry("hold", merchant, token, actor=actor, request_id=request_id)
+        await self._guarded(merchant, token, entry, plan)
+
+    async def mark_saved(
+        self, merchant: str, token: str, *, actor: str, request_id: str | None = None
+    ) -> TokenView:
+        """Keep the card until it is deleted."""
+
+        def plan(change: Change, stored: StoredCard) -> bool:
+            if stored.saved:
+                return False
+            records.keep_card(change, stored, saved=True, expires_at=None, purge_after=None)
+            return True
+
+        entry = _entry("save", merchant, token, actor=actor, request_id=request_id)
+        await self._guarded(merchant, token, entry, plan)
+        return await self.describe(merchant, token)
+
+    async def delete(
+        self, merchant: str, token: str, *, actor: str, request_id: str | None = None
+    ) -> None:
+        """Remove the card data; the token stays known as removed."""
+        now = self._clock.now()
+
+        def plan(change: Change, stored: StoredCard) -> bool:
+            records.end_card(change, stored, at=now, reason="deleted")
+            return True
+
+        entry = _entry("delete", merchant, token, actor=actor, request_id=request_id)
+        await self._guarded(merchant, token, entry, plan, expired_too=True)
+
+    async def purge_expired(self, now: datetime | None = None) -> int:
+        """Remove unsaved cards whose time is over, and the oldest tombstones."""
+        now = now or self._clock.now()
+        self._cvcs.sweep()
+        purged = 0
+        due: Sequence[StoredCard] = ()
+        while not due or len(due) == limits.PURGE_BATCH:
+            due = await records.due(self._database, now, limit=limits.PURGE_BATCH)
+            if not due:
+                break
+            in_order = sorted(due, key=lambda card: card.merchant_id.bytes)
+            for merchant, group in groupby(in_order, key=lambda card: card.merchant_id):
+                purged += await self._purge(merchant, list(group), now)
+        await records.drop_tombstones(self._database, now - _TOMBSTONES, limit=limits.PURGE_BATCH)
+        return purged
+
+    # --- the two ways out ---
+
+    async def forward(
+        self,
+        merchant: str,
+        request: OutboundRequest,
+        *,
+        token: str | None = None,
+        cvc: CvcHandle | None = None,
+    ) -> GatewayAnswer:
+        """Fill the request's slots, send it, return the scrubbed answer."""
+        slots = slots_of(request)
+        self._courier.check(request)
+        card = code = None
+        if slots - {Slot.CVC}:
+            card = await self._card(merchant, token)
+        if cvc is not None and Slot.CVC in slots:
+            code = self._cvcs.open(merchant, token or "", cvc)
+        body = fill(request, card, code)
+        try:
+            answer = await self._courier.send(request, body)
+        except NotSent:
+            raise
+        except BaseException:
+            self._spend(cvc)
+            raise
+        self._spend(cvc)
+        return _scrubbed(answer, None if card is None else card.number, code)
+
+    async def reveal(
+        self,
+        merchant: str,
+        token: str,
+        *,
+        principal: Caller,
+        purpose: str,
+        authorize: Authorize,
+        request_id: str | None = None,
+    ) -> Pan:
+        """Return the card number: allowed, with a purpose, and journaled before it is decrypted."""
+        try:
+            await self._gate.admit(
+                merchant, token, principal=principal, purpose=purpose, authorize=authorize
+            )
+            stored = await self._found(merchant, token)
+        except StrongroomError as refusal:
+            refused = reveal_entry(
+                merchant,
+                token,
+                actor=principal.id,
+                purpose=purpose,
+                request_id=request_id,
+                refusal=refusal,
+            )
+            await self._journal(refused)
+            raise
+        seen = reveal_entry(
+            merchant, token, actor=principal.id, purpose=purpose, request_id=request_id
+        )
+        await self._journal(seen)
+        return (await self._open_card(merchant, token, stored)).number
+
+    # --- within ---
+
+    def _checked(self, card: CardInput, number: int, now: datetime) -> str:
+        try:
+            return decide.check_card(card, mode=self._keyring.mode, now=now).name
+        except StrongroomError as refusal:
+            if refusal.param is not None:
+                refusal.param = refusal.param.replace("card.", f"cards[{number}].", 1)
+            raise
+
+    def _spend(self, cvc: CvcHandle | None) -> None:
+        if cvc is not None:
+            self._cvcs.drop(cvc)
+
+    async def _found(self, merchant: str, token: str) -> StoredCard:
+        """Return a card that is still there; it may be past its use for anything new."""
+        stored = await records.find(self._database, _merchant_uuid(merchant), uuid_of(token, "tok"))
+        if stored is None or stored.ended == "deleted":
+            raise errors.token_not_found()
+        if stored.ended is not None:
+            raise errors.token_expired()
+        return stored
+
+    async def _usable(self, merchant: str, token: str) -> StoredCard:
+        stored = await self._found(merchant, token)
+        if stored.expires_at is not None and stored.expires_at <= self._clock.now():
+            raise errors.token_expired()
+        return stored
+
+    async def _card(self, merchant: str, token: str | None) -> CardInput:
+        if token is None:
+            raise errors.card_data_missing()
+        stored = self._fresh.take(merchant, token) or await self._found(merchant, token)
+        return await self._open_card(merchant, token, stored)
+
+    async def _open_card(self, merchant: str, token: str, stored: StoredCard) -> CardInput:
+        data = await self._keyring.open_record(
+            Context(merchant, token, CARD_FIELD), stored.sealed_card or b""
+        )
+        return decide.unpack_card(data)
+
+    async def _view(self, merchant: str, token: str, stored: StoredCard) -> TokenView:
+        data = await self._keyring.open_record(
+            Context(merchant, token, DISPLAY_FIELD), stored.sealed_display or b""
+        )
+        return _view_of(token, stored, decide.unpack_shown(data))
+
+    async def _guarded(
+        self,
+        merchant: str,
+        token: str,
+        entry: Entry,
+        plan: Callable[[Change, StoredCard], bool],
+        *,
+        expired_too: bool = False,
+    ) -> None:
+        """Change a card as planned, together with its entry; look again when others were faster."""
+        for _ in range(_GUARD_TRIES):
+            find = self._found if expired_too else self._usable
+            stored = await find(merchant, token)
+            change = Change()
+            if not plan(change, stored):
+                return
+            record(change, entry, at=self._clock.now())
+            self._fresh.take(merchant, token)
+            if await self._committer.submit(change) is Verdict.COMMITTED:
+                return
+        raise errors.contended()
+
+    async def _journal(self, entry: Entry) -> None:
+        change = Change()
+        record(change, entry, at=self._clock.now())
+        await self._committer.submit(change)
+
+    async def _purge(self, merchant: UUID, cards: list[StoredCard], now: datetime) -> int:
+        change = Change()
+        records.purge_cards(change, cards, at=now)
+        name = id_from("mer", merchant)
+        entry = Entry(
+            action="vault:card:purge",
+            subject=name,
+            outcome="success",
+            reason="expired",
+            merchant=name,
+            actor=_WORKER,
+            facts={"cards": len(cards)},
+        )
+        record(change, entry, at=now)
+        await self._committer.submit(change)
+        return len(cards)
+
+
+@lru_cache(maxsize=4096)
+def _merchant_uuid(merchant: str) -> UUID:
+    return uuid_of(merchant, "mer")
+
+
+def _seal(
+    merchant: str,
+    card: CardInput,
+    brand: str,
+    *,
+    key: DataKey,
+    index: IndexKey,
+    saved: bool,
+    now: datetime,
+) -> tuple[StoredCard, TokenView]:
+    """Return the row and the view of a new token. No waiting in here: the uses are set aside."""
+    uuid = new_token_uuid(now)
+    token = id_from("tok", uuid)
+    digits = card.number.reveal()
+    fingerprint = index.mac(b"pan", digits.encode())
+    visible = UUID(bytes=index.mac(b"visible", fingerprint)[:16])
+    first, last = decide.shown_digits(digits)
+    shown = decide.Shown(brand, first, last, card.exp_month, card.exp_year, id_from("fp", visible))
+    stored = StoredCard(
+        merchant_id=_merchant_uuid(merchant),
+        id=uuid,
+        version=1,
+        fingerprint=fingerprint,
+        index_version=index.version,
+        sealed_card=key.seal(Context(merchant, token, CARD_FIELD), decide.pack_card(card)),
+        sealed_display=key.seal(Context(merchant, token, DISPLAY_FIELD), decide.pack_shown(shown)),
+        key_version=key.version,
+        saved=saved,
+        expires_at=None if saved else now + _TTL,
+        purge_after=None if saved else now + _TTL + _GRACE,
+        created_at=now,
+    )
+    return stored, _view_of(token, stored, shown)
+
+
+def _view_of(token: str, stored: StoredCard, shown: decide.Shown) -> TokenView:
+    return TokenView(
+        token=token,
+        brand=shown.brand,
+        bin=shown.bin,
+        last4=shown.last4,
+        exp_month=shown.exp_month,
+        exp_year=shown.exp_year,
+        fingerprint=shown.fingerprint,
+        saved=stored.saved,
+        expires_at=stored.expires_at,
+        created_at=stored.created_at,
+    )
+
+
+def _add(
+    change: Change,
+    stored: StoredCard,
+    view: TokenView,
+    merchant: str,
+    *,
+    actor: str,
+    request_id: str | None,
+) -> None:
+    records.add_card(change, stored)
+    entry = Entry(
+        action="vault:card:tokenize",
+        subject=view.token,
+        outcome="success",
+        merchant=merchant,
+        actor=actor,
+        facts={"brand": view.brand, "saved": view.saved},
+        request=request_id,
+    )
+    record(change, entry, at=stored.created_at)
+
+
+def _entry(verb: str, merchant: str, token: str, *, actor: str, request_id: str | None) -> Entry:
+    return Entry(
+        action=f"vault:card:{verb}",
+        subject=token,
+        outcome="success",
+        merchant=merchant,
+        actor=actor,
+        request=request_id,
+    )
+
+
+def _scrubbed(answer: Answer, pan: Pan | None, cvc: Cvc | None) -> GatewayAnswer:
+    retry = answer.headers.get("retry-after", "")
+    return GatewayAnswer(
+        status=answer.status,
+        body=scrub(b"".join(answer.body), pan, cvc),
+        retry_after_s=int(retry) if retry.isdecimal() and len(retry) < 6 else None,
+        headers=scrub_headers(answer.headers, pan, cvc),
+    )

@@ -1,0 +1,182 @@
+"""The vault's types: a card coming in, a token going out, a security code in waiting, the vault.
+
+`Vault` is a Protocol: the vault in this process (`CardVault`) and, later, a vault on its own host
+are the same to every caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+import msgspec
+
+from strongroom.kernel.secret import Cvc, Pan, Secret
+from strongroom.vault.egress import GatewayAnswer, OutboundRequest
+
+
+class CardInput(msgspec.Struct, frozen=True, kw_only=True):
+    """A card as a caller gave it. The year has four digits. The CVC is never stored."""
+
+    number: Pan
+    exp_month: int
+    exp_year: int
+    cvc: Cvc | None = None
+    holder_name: Secret[str] | None = None
+
+
+class TokenView(msgspec.Struct, frozen=True, kw_only=True):
+    """What may be known of a token outside the vault.
+
+    `bin` is the first six digits (fewer for numbers below 14 digits), `fingerprint` the same for
+    the same card of one merchant and different between merchants.
+    """
+
+    token: str
+    brand: str
+    bin: str
+    last4: str
+    exp_month: int
+    exp_year: int
+    fingerprint: str
+    saved: bool
+    expires_at: datetime | None
+    created_at: datetime
+
+
+class CvcHandle:
+    """A sealed security code in the request's memory. Its key is in the vault and dies there."""
+
+    __slots__ = ("__weakref__", "sealed")
+
+    def __init__(self, sealed: bytes) -> None:
+        self.sealed = sealed
+
+    def __repr__(self) -> str:
+        return "CvcHandle(…)"
+
+    def __reduce_ex__(self, protocol: object) -> Any:
+        raise TypeError("a held security code is never pickled or copied")
+
+
+class Caller(Protocol):
+    """Whoever asks to see a card number: an identity principal."""
+
+    @property
+    def id(self) -> str:
+        """The caller's id, for the journal."""
+        ...
+
+
+class Authorize(Protocol):
+    """Decides whether a caller may do something; raises StrongroomError when not."""
+
+    def __call__(
+        self, principal: Any, /, *, action: str, merchant: str, context: dict[str, Any]
+    ) -> Awaitable[object] | object:
+        """Return (or await to) anything when it is allowed."""
+        ...
+
+
+class Vault(Protocol):
+    """The one door for card data: cards in, tokens out; `forward` and `reveal` the only exits."""
+
+    async def tokenize(
+        self,
+        merchant: str,
+        card: CardInput,
+        *,
+        saved: bool,
+        actor: str,
+        request_id: str | None = None,
+    ) -> TokenView:
+        """Store a card sealed and return its new token; unsaved cards leave after a day."""
+        ...
+
+    async def tokenize_batch(
+        self,
+        merchant: str,
+        cards: Sequence[CardInput],
+        *,
+        saved: bool,
+        actor: str,
+        request_id: str | None = None,
+    ) -> list[TokenView]:
+        """Store many cards, all or none; errors name the card as `cards[3].number`."""
+        ...
+
+    async def describe(self, merchant: str, token: str) -> TokenView:
+        """Return what may be known of a token that may still be used for something new."""
+        ...
+
+    async def commitment(self, merchant: str, card: CardInput) -> bytes:
+        """Return 32 keyed bytes that are equal for equal PAN, expiry and holder; CVC left out."""
+        ...
+
+    async def hold_cvc(self, merchant: str, token: str, cvc: Cvc) -> CvcHandle:
+        """Seal a security code for the attempt that follows; memory only, ten minutes at most."""
+        ...
+
+    def drop_cvc(self, cvc: CvcHandle) -> None:
+        """Destroy a held security code now; harmless when it is gone already."""
+        ...
+
+    async def forward(
+        self,
+        merchant: str,
+        request: OutboundRequest,
+        *,
+        token: str | None = None,
+        cvc: CvcHandle | None = None,
+    ) -> GatewayAnswer:
+        """Fill the request's slots, send it, return the scrubbed answer.
+
+        The security code is destroyed unless the request was certainly not sent.
+
+        Raises:
+            NotSent: the gateway certainly got nothing.
+            OutcomeUnknown: it may have.
+        """
+        ...
+
+    async def hold(
+        self,
+        merchant: str,
+        token: str,
+        *,
+        until: datetime,
+        actor: str,
+        request_id: str | None = None,
+    ) -> None:
+        """Keep an unsaved card for a payment that waits, for at most a week."""
+        ...
+
+    async def mark_saved(
+        self, merchant: str, token: str, *, actor: str, request_id: str | None = None
+    ) -> TokenView:
+        """Keep the card until it is deleted."""
+        ...
+
+    async def reveal(
+        self,
+        merchant: str,
+        token: str,
+        *,
+        principal: Caller,
+        purpose: str,
+        authorize: Authorize,
+        request_id: str | None = None,
+    ) -> Pan:
+        """Return the card number: allowed, with a purpose, and journaled before it is decrypted."""
+        ...
+
+    async def delete(
+        self, merchant: str, token: str, *, actor: str, request_id: str | None = None
+    ) -> None:
+        """Remove the card data; the token stays known as removed."""
+        ...
+
+    async def purge_expired(self, now: datetime | None = None) -> int:
+        """Remove unsaved cards whose time is over; returns how many. For the worker."""
+        ...

@@ -1,0 +1,172 @@
+"""The SQL of the vault, and nobody else's. Card data passes through here sealed only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from strongroom.storage import Change, Database, Guard, Insert, Update
+
+CARD = Insert(
+    "vault.card",
+    {
+        "merchant_id": "uuid",
+        "id": "uuid",
+        "fingerprint": "bytea",
+        "index_version": "int4",
+        "sealed_card": "bytea",
+        "sealed_display": "bytea",
+        "key_version": "int4",
+        "saved": "bool",
+        "expires_at": "timestamptz",
+        "purge_after": "timestamptz",
+        "created_at": "timestamptz",
+    },
+)
+
+_KEYS = {"merchant_id": "uuid", "id": "uuid"}
+KEEP = Guard(
+    "vault.card",
+    keys=_KEYS,
+    sets={"saved": "bool", "expires_at": "timestamptz", "purge_after": "timestamptz"},
+)
+
+_GONE = {
+    "fingerprint": "bytea",
+    "index_version": "int4",
+    "sealed_card": "bytea",
+    "sealed_display": "bytea",
+    "key_version": "int4",
+    "ended_at": "timestamptz",
+    "ended": "text",
+}
+END = Guard("vault.card", keys=_KEYS, sets=_GONE)
+PURGE = Update(
+    "vault.card",
+    keys={**_KEYS, "purge_after": "timestamptz"},
+    sets={"version": "int4", **_GONE},
+)
+_NOTHING = (None, None, None, None, None)
+
+
+class StoredCard(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of vault.card; the sealed values are None on a tombstone."""
+
+    merchant_id: UUID
+    id: UUID
+    version: int
+    fingerprint: bytes | None
+    index_version: int | None
+    sealed_card: bytes | None
+    sealed_display: bytes | None
+    key_version: int | None
+    saved: bool
+    expires_at: datetime | None
+    purge_after: datetime | None
+    created_at: datetime
+    ended_at: datetime | None = None
+    ended: str | None = None
+
+
+def add_card(change: Change, card: StoredCard) -> None:
+    """Insert a new card."""
+    change.add(
+        CARD,
+        (
+            card.merchant_id,
+            card.id,
+            card.fingerprint,
+            card.index_version,
+            card.sealed_card,
+            card.sealed_display,
+            card.key_version,
+            card.saved,
+            card.expires_at,
+            card.purge_after,
+            card.created_at,
+        ),
+    )
+
+
+def keep_card(
+    change: Change,
+    card: StoredCard,
+    *,
+    saved: bool,
+    expires_at: datetime | None,
+    purge_after: datetime | None,
+) -> None:
+    """Change how long a card stays, if nobody changed it meanwhile."""
+    change.add(KEEP, (card.merchant_id, card.id, card.version, saved, expires_at, purge_after))
+
+
+def end_card(change: Change, card: StoredCard, *, at: datetime, reason: str) -> None:
+    """Turn a card into a tombstone, if nobody changed it meanwhile."""
+    change.add(END, (card.merchant_id, card.id, card.version, *_NOTHING, at, reason))
+
+
+def purge_cards(change: Change, cards: Iterable[StoredCard], *, at: datetime) -> None:
+    """Turn due cards into tombstones; one whose time was extended meanwhile stays."""
+    for card in cards:
+        change.add(
+            PURGE,
+            (
+                card.merchant_id,
+                card.id,
+                card.purge_after,
+                card.version + 1,
+                *_NOTHING,
+                at,
+                "expired",
+            ),
+        )
+
+
+_SELECT = (
+    "SELECT merchant_id, id, version, fingerprint, index_version, sealed_card, sealed_display, "
+    "key_version, saved, expires_at, purge_after, created_at, ended_at, ended FROM vault.card "
+)
+
+
+async def find(database: Database, merchant: UUID, card: UUID) -> StoredCard | None:
+    """Return a card or its tombstone."""
+    row = await database.fetchrow(_SELECT + "WHERE merchant_id = $1 AND id = $2", merchant, card)
+    return None if row is None else _card(row)
+
+
+async def due(database: Database, now: datetime, *, limit: int) -> Sequence[StoredCard]:
+    """Return cards whose time is over, the longest due first."""
+    rows = await database.fetch(
+        _SELECT + "WHERE purge_after <= $1 AND ended_at IS NULL ORDER BY purge_after LIMIT $2",
+        now,
+        limit,
+    )
+    return [_card(row) for row in rows]
+
+
+async def past_due(database: Database, now: datetime) -> int:
+    """Return how many cards are past their time: the purge's proof (PCI DSS 3.2.1)."""
+    return int(
+        await database.fetchval(
+            "SELECT count(*) FROM vault.card WHERE purge_after <= $1 AND ended_at IS NULL", now
+        )
+    )
+
+
+async def drop_tombstones(database: Database, before: datetime, *, limit: int) -> int:
+    """Delete the oldest tombstones."""
+    done = await database.execute(
+        "DELETE FROM vault.card WHERE (merchant_id, id) IN (SELECT merchant_id, id "
+        "FROM vault.card WHERE ended_at < $1 ORDER BY ended_at LIMIT $2)",
+        before,
+        limit,
+    )
+    return int(done.rpartition(" ")[2])
+
+
+def _card(row: Any) -> StoredCard:
+    return StoredCard(**dict(row))
