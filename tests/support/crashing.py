@@ -5,6 +5,7 @@ The point stands in a file of the data directory; tests write it, the process re
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
@@ -25,7 +26,7 @@ POINTS = (
     "after_outcome",
 )
 
-_data_dir = Path(next(a for a in sys.argv if a.startswith("--data-dir=")).split("=", 1)[1])
+_data_dir = Path(*(a.split("=", 1)[1] for a in sys.argv if a.startswith("--data-dir=")))
 _submit = Committer.submit
 _send = attempt.send
 
@@ -57,8 +58,6 @@ async def submit(self: Committer, change: Change) -> Verdict:
 
 
 async def send(*args: Any, **kwargs: Any) -> Any:
-    import asyncio
-
     if (_data_dir / FILE).exists() and (_data_dir / FILE).read_text() == "before_answer":
         asyncio.get_running_loop().call_later(0.05, _maybe_die, "before_answer")
     outcome = await _send(*args, **kwargs)
