@@ -269,7 +269,7 @@ def test_a_batch_is_all_or_none(stack: Stack) -> None:
 @pytest.mark.parametrize(
     ("change", "code", "param"),
     [
-        ({"currency": "XXX"}, "currency_not_supported", "currency"),
+        ({"currency": "XTS"}, "currency_not_supported", "currency"),
         ({"amount": 0}, "amount_not_positive", "amount"),
         ({"amount": 100_000_000_000}, "amount_too_large", "amount"),
         ({"payment_method": {}}, "conflicting_parameters", "payment_method.card"),

@@ -272,6 +272,9 @@ def test_a_double_charge_is_reported_not_chosen_from() -> None:
     op = operation()
     twice = page(SHAPES.approved(op), SHAPES.approved(op, id="pi_other"))
     assert stripe().parse_inquiry(op, twice).raw_code == "duplicate_operation"
+    refund = operation(OperationKind.REFUND)
+    both = page(SHAPES.done(refund), SHAPES.done(refund, id="re_other"))
+    assert stripe().parse_inquiry(refund, both).raw_code == "duplicate_operation"
 
 
 def test_the_window_covers_sending_and_skew() -> None:

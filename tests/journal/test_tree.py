@@ -155,6 +155,17 @@ def test_any_growth_is_proven_and_no_other_history_is(data: st.DataObject) -> No
     assert not tree.verify_consistency(old, new, old_root, new_root, broken)
 
 
+def test_proof_of_a_subtree_is_no_proof_of_the_tree() -> None:
+    """A proof that stops early leads to the root of a part, which must not pass for the whole."""
+    four = naive_root(LEAVES[:4])
+    path = tree.inclusion_proof(0, 8, TILES.__getitem__)[:-1]
+    assert tree.verify_inclusion(0, 4, LEAVES[0], path, four)
+    assert not tree.verify_inclusion(0, 8, LEAVES[0], path, four)
+    growth = tree.consistency_proof(3, 8, TILES.__getitem__)[:-1]
+    assert tree.verify_consistency(3, 4, naive_root(LEAVES[:3]), four, growth)
+    assert not tree.verify_consistency(3, 8, naive_root(LEAVES[:3]), four, growth)
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 255, 256, 257, 511, 512, 1000])
 def test_edge_grows_in_any_steps_to_the_naive_root(size: int) -> None:
     edge, tiles = Edge(0, {}), {}

@@ -51,6 +51,8 @@ class House:
     root: SealedFileRoot
     database: Database
     committer: Committer
+    root_file: Path
+    key_file: Path
     clock: MovableClock = field(default_factory=MovableClock)
     spoiled: bool = False
 
@@ -94,10 +96,9 @@ async def house(
     target = server.target("strongroom_vault", database=name)
     database = await Database(target).open()
     committer = await Committer(target, marker=MARKER).open()
-    root = SealedFileRoot.create(
-        tmp / f"root-{name}", mode=mode, installation=installation, key_file=tmp / f"key-{name}"
-    )
-    built = House(server, name, mode, installation, root, database, committer)
+    root_file, key_file = tmp / f"root-{name}", tmp / f"key-{name}"
+    root = SealedFileRoot.create(root_file, mode=mode, installation=installation, key_file=key_file)
+    built = House(server, name, mode, installation, root, database, committer, root_file, key_file)
     try:
         yield built
     finally:

@@ -421,3 +421,21 @@ async def test_an_empty_database_says_what_to_do(
             await Keyring.open(database, installed.committer, installed.root)
     finally:
         await database.close()
+
+
+async def test_a_key_seals_no_more_than_was_set_aside(
+    installed: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever seals more than asked for is stopped: fail closed, whatever the caller does."""
+    monkeypatch.setattr(limits, "KEY_USES_BLOCK", 4)
+    merchant = new_merchant()
+    context = Context(merchant, TOKEN, "card")
+    keyring = await installed.keyring()
+    key = await keyring.data_key(merchant, uses=2)
+    for _ in range(4):
+        record = key.seal(context, b"x")
+    with pytest.raises(StrongroomError, match="key_exhausted"):
+        key.seal(context, b"x")
+    opener = await keyring.key_of(merchant, record)
+    with pytest.raises(StrongroomError, match="key_exhausted"):
+        opener.seal(context, b"x")

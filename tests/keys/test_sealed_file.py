@@ -138,9 +138,7 @@ def test_a_missing_file_says_so(tmp_path: Path) -> None:
         reopen(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("option", "value"), [("mode", "live"), ("installation", UUID(int=1))]
-)
+@pytest.mark.parametrize(("option", "value"), [("mode", "live"), ("installation", UUID(int=1))])
 def test_another_world_is_refused(tmp_path: Path, option: str, value: object) -> None:
     make(tmp_path)
     with pytest.raises(StrongroomError, match="root_other_world"):

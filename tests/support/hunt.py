@@ -23,6 +23,8 @@ _HEX = re.compile(rb"[0-9a-fA-F]{24,}")
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{16,}")
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 _EMPTY = bytes(32)
+_TELLING_BYTES = 5
+"""Binary forms of fewer different bytes, 40 00 00 00 00 00 00 02 for one, are everywhere."""
 _LENGTHS = range(12, 20)
 
 
@@ -50,9 +52,14 @@ class Hunter:
         self._names = [name.lower().encode() for name in names]
         self._codes = [code.encode() for code in codes]
         either = b"|".join(self._codes) or rb"(?!)"
-        self._code = re.compile(rb"[\"'](?:%b)[\"']|(?:cvc|cvv|code)\W{0,12}(?:%b)\b" % (either, either))
+        self._code = re.compile(
+            rb"[\"'](?:%b)[\"']|(?:cvc|cvv|code)\W{0,12}(?:%b)\b" % (either, either)
+        )
         self._binary = [
-            (form, name) for number in self._numbers for name, form in _binary_forms(number)
+            (form, name)
+            for number in self._numbers
+            for name, form in _binary_forms(number)
+            if len(set(form)) > _TELLING_BYTES
         ]
 
     def text(self, place: str, data: bytes) -> list[Hit]:

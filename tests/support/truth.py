@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from typing import Any
 
+from strongroom.storage import Database
+from strongroom.storage.embedded import EmbeddedPostgres
 from tests.support.pay import gateway
 from tests.support.stack import Stack
 
 _OPEN = ("processing",)
+_PENDING = (
+    "SELECT count(*) FROM pay.operation o JOIN pay.payment p ON "
+    "p.merchant_id = o.merchant_id AND p.id = o.payment_id "
+    "WHERE o.status = 'pending' AND p.status <> 'requires_action'"
+)
 
 
 def await_settled(stack: Stack, within_s: float = 60) -> None:
     """Wait until no operation is pending."""
-
-    async def pending(house: Any) -> int:
-        return int(
-            await house.database.fetchval(
-                "SELECT count(*) FROM pay.operation o JOIN pay.payment p ON "
-                "p.merchant_id = o.merchant_id AND p.id = o.payment_id "
-                "WHERE o.status = 'pending' AND p.status <> 'requires_action'"
-            )
-        )
-
-    deadline = time.monotonic() + within_s
-    while (left := stack.admin(pending)) and time.monotonic() < deadline:
-        time.sleep(0.5)
+    left = asyncio.run(_await_settled(stack, within_s))
     assert left == 0, f"{left} operations are still pending"
+
+
+async def _await_settled(stack: Stack, within_s: float) -> int:
+    database = Database(EmbeddedPostgres(stack.data_dir).target("strongroom_pay"), size=1)
+    await database.open()
+    try:
+        deadline = time.monotonic() + within_s
+        while (left := int(await database.fetchval(_PENDING))) and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+        return left
+    finally:
+        await database.close()
 
 
 def check(stack: Stack) -> dict[str, Any]:

@@ -21,7 +21,6 @@ MAY_REVEAL = {
     "vault/cvc.py": "seals a security code for minutes",
     "vault/decide.py": "brand, mask and fingerprint of a card number",
     "vault/fill.py": "card data into the slots of a gateway request",
-    "vault/flow.py": "seals a card number, shows it after policy and entry",
     "vault/scrub.py": "finds card data in a gateway's answer",
 }
 """Module → why it must see the clear value. Everything else handles `Secret`, `Pan` and `Cvc`."""

@@ -207,9 +207,7 @@ def test_commitments_differ_when_cards_differ(
     def text(number: str, name: str) -> bytes:
         return decide.commitment_text(card(number, holder_name=Secret(name), cvc=Cvc("123")))
 
-    assert (text(one, name_one) == text(two, name_two)) == (
-        (one, name_one) == (two, name_two)
-    )
+    assert (text(one, name_one) == text(two, name_two)) == ((one, name_one) == (two, name_two))
     assert decide.commitment_text(card()) == decide.commitment_text(card(cvc=Cvc("999")))
 
 

@@ -1,4 +1,4 @@
-"""`forward` against a server of raw sockets: what it sends, what it believes, what it never does."""
+"""`forward` against a server of raw sockets: what it sends, what it believes, what it refuses."""
 
 from __future__ import annotations
 
@@ -335,7 +335,7 @@ async def test_a_server_that_closes_is_noticed_before_sending(
 async def test_only_repeatable_requests_go_out_again_after_a_dead_connection(
     vault: CardVault, gateway: FakeGateway, more: dict[str, object], sent: int
 ) -> None:
-    """The kept connection dies with our request on it: twice is allowed only when it counts once."""
+    """The kept connection dies with our request on it: twice only when it counts once."""
     await vault.forward(new_merchant(), post(gateway, body=("{}",)))
     ok = gateway.respond
 
@@ -453,7 +453,8 @@ async def test_only_listed_origins_get_anything(
 ) -> None:
     with pytest.raises(NotSent):
         await vault.forward(
-            new_merchant(), post(gateway, body=("{}",), url=url.replace("{port}", str(gateway.port)))
+            new_merchant(),
+            post(gateway, body=("{}",), url=url.replace("{port}", str(gateway.port))),
         )
     assert not gateway.requests
 
@@ -497,3 +498,45 @@ async def test_an_echoed_card_is_masked(vault: CardVault, gateway: FakeGateway) 
         "amount": 987,
     }
     assert got.headers["request-id"] == "424242******4242"
+
+
+async def test_a_card_is_forwarded_from_memory_once_and_then_from_the_store(
+    vault: CardVault, gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    merchant = new_merchant()
+    token = (await vault.tokenize(merchant, a_card(), saved=False, actor="t")).token
+    reads: list[object] = []
+    find = vault._found
+
+    async def watch(*args: str) -> object:
+        reads.append(args)
+        return await find(*args)
+
+    monkeypatch.setattr(vault, "_found", watch)
+    for _ in range(3):
+        await vault.forward(merchant, post(gateway, body=CARD_BODY), token=token)
+    assert len(reads) == 2
+    assert gateway.bodies[0] == gateway.bodies[2]
+
+
+async def test_a_deleted_card_is_not_forwarded_from_memory(
+    vault: CardVault, gateway: FakeGateway
+) -> None:
+    merchant = new_merchant()
+    token = (await vault.tokenize(merchant, a_card(), saved=False, actor="t")).token
+    await vault.describe(merchant, token)
+    await vault.delete(merchant, token, actor="t")
+    with pytest.raises(StrongroomError, match="token_not_found"):
+        await vault.forward(merchant, post(gateway, body=CARD_BODY), token=token)
+    assert not gateway.requests
+
+
+async def test_a_sealed_row_in_memory_is_forgotten_in_time(
+    vault: CardVault, installed: House
+) -> None:
+    merchant = new_merchant()
+    for _ in range(3):
+        await vault.tokenize(merchant, a_card(), saved=False, actor="t")
+    token = (await vault.tokenize(merchant, a_card(), saved=False, actor="t")).token
+    installed.clock.move(limits.FRESH_CARD_TTL_S)
+    assert vault._fresh.take(merchant, token) is None

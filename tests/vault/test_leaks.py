@@ -1,4 +1,4 @@
-"""Clear card data leaves by no side door: not by printing, encoding, copying, failing or tracing."""
+"""Clear card data leaves by no side door: printing, encoding, copying, failing, tracing."""
 
 from __future__ import annotations
 
@@ -132,11 +132,10 @@ def test_encoding_fails_or_masks() -> None:
     for value in [*secrets_(), holder(), card(), StructHolder(Pan(PAN), Cvc(CODE))]:
         for encode in encoders:
             try:
-                encoded = encode(value)
+                told = str(encode(value))
             except (TypeError, ValueError) as failed:
-                assert clean(str(failed))
-            else:
-                assert clean(str(encoded))
+                told = str(failed)
+            assert clean(told)
 
 
 def test_dumping_fields_gives_masks_or_fails() -> None:
@@ -170,7 +169,9 @@ def test_tracebacks_with_locals_give_masks() -> None:
     try:
         explode(pan, card(), cvc, name)  # type: ignore[arg-type]
     except RuntimeError as error:
-        told = "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
+        told = "".join(
+            traceback.TracebackException.from_exception(error, capture_locals=True).format()
+        )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if sys.version_info < (3, 13):
@@ -247,8 +248,8 @@ async def test_no_module_keeps_a_number_after_use(vault: CardVault) -> None:
 
 
 def test_output_streams_stay_clean(capsys: pytest.CaptureFixture[str]) -> None:
-    print(*secrets_(), holder(), card(), file=sys.stdout)  # noqa: T201
-    print(*secrets_(), holder(), card(), file=sys.stderr)  # noqa: T201
+    print(*secrets_(), holder(), card(), file=sys.stdout)
+    print(*secrets_(), holder(), card(), file=sys.stderr)
     stream = io.StringIO()
     pprint.pprint([secrets_(), card()], stream=stream)
     seen = capsys.readouterr()

@@ -87,7 +87,7 @@ def test_an_origin_is_scheme_host_and_port() -> None:
         ("169.254.169.254", False, False),
         ("::ffff:169.254.169.254", False, False),
         ("fe80::1", False, False),
-        ("0.0.0.0", False, False),
+        ("0.0.0.0", False, False),  # noqa: S104
         ("::", False, False),
         ("224.0.0.1", False, False),
         ("ff02::1", False, False),

@@ -109,11 +109,13 @@ def test_no_card_passes_in_any_surroundings(
         assert number not in "".join(c for c in seen if c.isdigit() or c == "*")
 
 
-@given(st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 10**10) | st.text(max_size=9),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner),
-    max_leaves=20,
-))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers(-(2**53), 10**10) | st.text(max_size=9),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner),
+        max_leaves=20,
+    )
+)
 def test_json_without_cards_means_the_same(value: object) -> None:
     body = json.dumps({"v": value, "n": VISA}).encode()
     assert json.loads(scrub(body, Pan(VISA), None)) == {"v": value, "n": "424242******4242"}

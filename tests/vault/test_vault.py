@@ -227,8 +227,8 @@ async def test_a_held_card_outlives_its_day_but_not_a_week(
     assert len(await installed.entries("vault:card:hold")) == 1
 
     fresh = await tokenize(vault, merchant)
+    too_long = installed.clock.now() + timedelta(days=7, seconds=1)
     with pytest.raises(StrongroomError, match="hold_too_long"):
-        too_long = installed.clock.now() + timedelta(days=7, seconds=1)
         await vault.hold(merchant, fresh, until=too_long, actor="k")
 
 
@@ -394,9 +394,7 @@ async def test_an_asynchronous_policy_is_waited_for(vault: CardVault) -> None:
         raise StrongroomError("permission_denied", "Not allowed.")
 
     with pytest.raises(StrongroomError, match="permission_denied"):
-        await vault.reveal(
-            merchant, token, principal=Operator(), purpose="dispute", authorize=no
-        )
+        await vault.reveal(merchant, token, principal=Operator(), purpose="dispute", authorize=no)
 
 
 # --- moved ciphertext ---
@@ -416,13 +414,15 @@ async def test_ciphertext_moved_to_another_row_does_not_open(
             uuid_of(mine, "tok"),
             uuid_of(theirs, "tok"),
         )
+        reading = (
+            vault.describe(merchant, mine)
+            if column == "sealed_display"
+            else vault.reveal(
+                merchant, mine, principal=Operator(), purpose="dispute", authorize=Policy()
+            )
+        )
         with pytest.raises(StrongroomError, match="record_not_opened"):
-            if column == "sealed_display":
-                await vault.describe(merchant, mine)
-            else:
-                await vault.reveal(
-                    merchant, mine, principal=Operator(), purpose="dispute", authorize=Policy()
-                )
+            await reading
 
 
 async def test_a_display_record_is_never_taken_for_a_card(

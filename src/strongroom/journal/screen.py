@@ -13,10 +13,10 @@ _MIN_DIGITS, _MAX_DIGITS, _UATP_DIGITS = 12, 19, 15
 _DIGITS_TO_0 = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x78 for byte in range(256))
 _ZEROS = b"0" * _MIN_DIGITS
 
-_RUN = re.compile(r"(?<![0-9A-Za-z])[A-Za-z]*([0-9](?:[ -]?[0-9]){11,})(?![0-9])")
-"""Whole runs of digits with single spaces or hyphens, letters before them allowed (`PAN4111…`).
+_RUN = re.compile(r"(?<![0-9A-Za-z])[A-Za-z]*([0-9](?:[ -]?[0-9]){11,})[A-Za-z]*(?![0-9A-Za-z])")
+"""Whole runs of digits with single spaces or hyphens; letters may touch them (`PAN4111…`).
 
-A run inside other letters and digits is part of a digest or of one of our ids and does not count.
+A run with letters and again digits around it is part of a digest or of an id and does not count.
 """
 
 _UUID = re.compile(r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b")

@@ -62,7 +62,7 @@ class Sequencer:
         self._database = database
         self._signer = signer
         self._clock = clock
-        self._witness = witness
+        self.witness = witness
         self._keys: list[VerifierKey] = [verifier_key(signer), *map(parse_key, retired_keys)]
         self._interval_s = interval_s
         self._session: Session | None = None
@@ -77,11 +77,6 @@ class Sequencer:
     def public_keys(self) -> list[str]:
         """The keys (`name+id+base64`) that may have signed checkpoints, the present one first."""
         return [key.text() for key in self._keys]
-
-    @property
-    def witness(self) -> Witness | None:
-        """Where the last signed checkpoint is remembered outside the database."""
-        return self._witness
 
     @property
     def leading(self) -> bool:
@@ -145,7 +140,7 @@ class Sequencer:
         return True
 
     async def _read(self, session: Session) -> decide.Stored:
-        witness = None if self._witness is None else self._witness.read()
+        witness = None if self.witness is None else self.witness.read()
         checkpoint = await records.last_checkpoint(session)
         size = 0 if checkpoint is None else checkpoint.size
         wanted: set[Tile] = set(edge_tiles(size))
@@ -203,13 +198,13 @@ class Sequencer:
 
     async def _remember(self, *, force: bool = False) -> None:
         now = self._clock.monotonic()
-        if self._witness is None or self.checkpoint is None:
+        if self.witness is None or self.checkpoint is None:
             return
         if not force and now - self._witnessed_at < WITNESS_INTERVAL_S:
             return
         self._witnessed_at = now
         try:
-            await asyncio.to_thread(self._witness.write, self.checkpoint)
+            await asyncio.to_thread(self.witness.write, self.checkpoint)
         except OSError as error:
             _log.warning("journal witness file not written: %s", type(error).__name__)
 

@@ -101,6 +101,8 @@ def _outcome(payment: Payment, operation: Operation) -> str:
 def _entry(
     payment: Payment, operation: Operation, caller: Caller, outcome: str, reason: str | None
 ) -> Entry:
+    # The gateway's own reference stays out: it may look like a card number, which would refuse
+    # the entry and with it the outcome. It stands in the payment.
     facts: dict[str, str | int | bool] = {
         "operation": operation.id,
         "amount": operation.amount_minor,
@@ -111,8 +113,6 @@ def _entry(
         facts["token"] = payment.card.token
     else:
         facts["status"] = payment.status.value
-        if payment.gateway_reference:
-            facts["gateway_reference"] = payment.gateway_reference
     return Entry(
         action=f"payments:payment:{operation.kind.value}",
         subject=payment.id,

@@ -31,6 +31,10 @@ _REFERENCE_CHARS: Final = 200
 
 Body = tuple[str | Slot | tuple[str, Slot], ...]
 
+TIMEOUT_MS = 5_000
+"""The sandbox answers at once unless it is told not to."""
+
+
 
 def authorize(base_url: str, authorization: Secret[str], op: Operation) -> OutboundRequest:
     """Make a charge with the card in its slots.
@@ -102,6 +106,7 @@ def _post(url: str, authorization: Secret[str], op: Operation, body: Body) -> Ou
         body=body,
         encoding=Encoding.JSON,
         repeatable=True,
+        timeout_ms=TIMEOUT_MS,
     )
 
 
