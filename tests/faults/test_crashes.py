@@ -66,7 +66,7 @@ def again(stack: Stack, path: str, given: Any, key: str) -> Answer:
     deadline = time.monotonic() + 40
     while True:
         answer = stack.call("POST", path, given, idempotency_key=key)
-        if answer.status != 409 or time.monotonic() > deadline:
+        if answer.status not in (409, 503) or time.monotonic() > deadline:
             return answer
         time.sleep(0.2)
 

@@ -59,7 +59,7 @@ class Hunter:
             (form, name)
             for number in self._numbers
             for name, form in _binary_forms(number)
-            if len(set(form)) > _TELLING_BYTES
+            if len(set(form)) >= _TELLING_BYTES
         ]
 
     def text(self, place: str, data: bytes) -> list[Hit]:

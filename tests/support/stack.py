@@ -94,9 +94,10 @@ class Stack:
         self.sandbox_url: str = ready["sandbox_url"]
         self.secret_key: str = ready["api_key"]
         self.publishable_key: str = ready["publishable_key"]
-        self.operator_read_key: str = ready["operator_read_key"]
-        self.operator_admin_key: str = ready["operator_admin_key"]
-        self.merchant: str = ready["merchant"]
+        kept = json.loads((self.data_dir / "test-credentials.json").read_text())
+        self.operator_read_key: str = kept["operator_read_key"]
+        self.operator_admin_key: str = kept["operator_admin_key"]
+        self.merchant: str = kept["merchant"]
         self.pid: int = ready["pid"]
         self.sandbox_key = (self.data_dir / "sandbox.secret").read_text().strip()
         return self

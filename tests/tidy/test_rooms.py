@@ -39,7 +39,7 @@ OWN: dict[str, set[str]] = {
         "cache", "custody", "envelope", "material", "memory", "private_files", "sealed_file",
     },
     "payments": {
-        "attempt", "context", "creating", "idempotency", "operating", "recovery", "settling",
+        "attempt", "context", "creating", "events", "idempotency", "operating", "recovery", "settling",
         "states", "writing",
     },
     "storage": {

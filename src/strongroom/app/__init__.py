@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from strongroom.app.compose import House
+    from strongroom.app.databases import target
     from strongroom.app.initialize import initialize, open_root, prepare
     from strongroom.app.serving import run
     from strongroom.app.settings import Gateway, Settings, load
@@ -26,6 +27,7 @@ _HOMES = {
     "open_root": "initialize",
     "prepare": "initialize",
     "run": "serving",
+    "target": "databases",
     "write_ready": "supervisor",
 }
 
@@ -40,6 +42,7 @@ __all__ = [
     "open_root",
     "prepare",
     "run",
+    "target",
     "write_ready",
 ]
 

@@ -94,6 +94,7 @@ class House:
             known_scopes=ACTIONS,
             clock=self.clock,
         )
+        self._stack.push_async_callback(self.identity.close)
         self.authorizer = Authorizer(mode=settings.mode, refusals=self.identity.refusals)
         self.connectors = registry(settings.accounts())
         self.vault = CardVault(
@@ -149,6 +150,12 @@ class House:
             "journal_lag_seconds",
             "Age of the oldest entry without a checkpoint.",
             self.journal.lag,
+        )
+
+        self.metrics.watch(
+            "payments_unsettled",
+            "Operations whose outcome is unknown for more than a minute.",
+            self.payments.unsettled,
         )
 
     def _batch_size(self) -> float:

@@ -41,9 +41,6 @@ class Ready(msgspec.Struct, frozen=True):
     publishable_key: str | None
     sandbox_url: str | None
     pid: int
-    merchant: str | None = None
-    operator_read_key: str | None = None
-    operator_admin_key: str | None = None
 
     def __repr__(self) -> str:
         return f"Ready({self.url})"
@@ -268,9 +265,6 @@ class Supervisor:
             publishable_key=keys.publishable_key if keys else None,
             sandbox_url=sandbox_url,
             pid=os.getpid(),
-            merchant=keys.merchant if keys else None,
-            operator_read_key=keys.operator_read_key if keys else None,
-            operator_admin_key=keys.operator_admin_key if keys else None,
         )
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import builtins
 from collections.abc import Coroutine, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from strongroom.kernel.errors import StrongroomError
-from strongroom.payments import creating, operating, records, recovery
+from strongroom.payments import creating, events, idempotency, operating, records, recovery
 from strongroom.payments.context import Context, as_refund
 from strongroom.payments.decide import Step, decide_capture, decide_refund
 from strongroom.payments.errors import Refusal, not_found
@@ -191,28 +191,7 @@ class Payments:
         Raises:
             StrongroomError: `gateway_not_found`, `webhook_signature_invalid`, `webhook_malformed`.
         """
-        connector = self._ctx.connectors.get(gateway)
-        if connector is None:
-            raise StrongroomError("gateway_not_found", "There is no such gateway.")
-        now = self._ctx.now()
-        event = connector.parse_webhook(headers, raw_body, now=now)
-        fresh = await records.note_event(
-            self._ctx.database,
-            gateway=gateway,
-            event_id=event.id,
-            kind=event.type,
-            reference=event.gateway_reference,
-            operation_id=event.operation_id,
-            now=now,
-        )
-        if fresh:
-            await records.hurry(
-                self._ctx.database,
-                now,
-                operation_id=event.operation_id,
-                gateway=gateway,
-                reference=event.gateway_reference,
-            )
+        await events.receive(self._ctx, gateway, headers, raw_body)
 
     async def recover(self, limit: int = 50) -> int:
         """Ask gateways about pending operations whose time has come; return how many there were."""
@@ -226,9 +205,15 @@ class Payments:
                 raise result
         return len(found)
 
+    async def unsettled(self) -> int:
+        """Return how many operations have waited for their outcome for more than a minute."""
+        return await records.unsettled(self._ctx.database, self._ctx.now() - timedelta(minutes=1))
+
     async def purge(self) -> int:
         """Delete idempotency keys and gateway events past their retention; return how many."""
-        return await records.purge(self._ctx.database, self._ctx.now())
+        now = self._ctx.now()
+        keys = await idempotency.purge(self._ctx.database, now)
+        return keys + await events.purge(self._ctx.database, now)
 
     async def drain(self) -> None:
         """Wait for everything under way; used at shutdown."""

@@ -1,4 +1,4 @@
-"""The payments room's SQL: payments, operations, idempotency keys, gateway events."""
+"""The payments room's SQL: payments and operations."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from uuid import UUID
 import msgspec
 
 from strongroom.kernel.ids import id_from, uuid_of
-from strongroom.kernel.limits import IDEMPOTENCY_RETENTION_S
 from strongroom.payments.model import (
-    Answer,
     CaptureMethod,
     CardDisplay,
     Kind,
@@ -20,7 +18,7 @@ from strongroom.payments.model import (
     Progress,
     Status,
 )
-from strongroom.storage import Change, Claim, Database, Guard, Insert, Update
+from strongroom.storage import Change, Database, Guard, Insert, Update
 
 PAYMENT = Insert(
     "pay.payment",
@@ -94,27 +92,6 @@ OPERATION_STATE = Update(
         "updated_at": "timestamptz",
     },
 )
-IDEMPOTENCY = Claim(
-    "pay.idempotency",
-    {
-        "merchant_id": "uuid",
-        "id": "uuid",
-        "request_hash": "bytea",
-        "state": "text",
-        "status": "int2",
-        "body": "bytea",
-        "created_at": "timestamptz",
-        "expires_at": "timestamptz",
-    },
-    key=("merchant_id", "id"),
-    id_column="id",
-)
-IDEMPOTENCY_ANSWER = Update(
-    "pay.idempotency",
-    keys={"merchant_id": "uuid", "id": "uuid"},
-    sets={"state": "text", "status": "int2", "body": "bytea"},
-)
-
 _PAYMENT_COLUMNS = (
     "merchant_id, id, version, status, amount, currency, capture_method, authorized, captured, "
     "capturing, refunded, refunding, token, brand, bin, last4, exp_month, exp_year, fingerprint, "
@@ -125,15 +102,6 @@ _OPERATION_COLUMNS = (
     "merchant_id, id, payment_id, kind, status, amount, reason, decline_code, decline_message, "
     "gateway_reference, claim_id, checks, next_check_at, created_at, updated_at"
 )
-
-
-class Claimed(msgspec.Struct, frozen=True):
-    """An idempotency key as stored."""
-
-    request_hash: bytes
-    state: str
-    status: int | None
-    body: bytes | None
 
 
 def add_payment(change: Change, payment: Payment) -> None:
@@ -228,49 +196,6 @@ def add_operation_state(change: Change, operation: Operation) -> None:
     )
 
 
-def add_claim(
-    change: Change,
-    merchant: str,
-    claim: UUID,
-    request_hash: bytes,
-    now: datetime,
-    *,
-    answer: Answer | None = None,
-) -> None:
-    """Add the claim of an idempotency key to a Change, with its answer when it is known already."""
-    expires = now + timedelta(seconds=IDEMPOTENCY_RETENTION_S)
-    state, status, body = (
-        ("running", None, None) if answer is None else ("done", answer.status, answer.body)
-    )
-    change.add(
-        IDEMPOTENCY,
-        (uuid_of(merchant, "mer"), claim, request_hash, state, status, body, now, expires),
-    )
-
-
-def add_answer(change: Change, merchant: str, claim: UUID, status: int, body: bytes) -> None:
-    """Add the answer that replays of a claimed key will get."""
-    change.add(IDEMPOTENCY_ANSWER, (uuid_of(merchant, "mer"), claim, "done", status, body))
-
-
-def add_release(change: Change, merchant: str, claim: UUID) -> None:
-    """Give a claimed key free again: its request had no effect and may be sent again."""
-    change.add(IDEMPOTENCY_ANSWER, (uuid_of(merchant, "mer"), claim, "released", None, None))
-
-
-async def claimed(database: Database, merchant: str, claim: UUID) -> Claimed | None:
-    """Return what is stored under a claimed key."""
-    row = await database.fetchrow(
-        "SELECT request_hash, state, status, body FROM pay.idempotency "
-        "WHERE merchant_id = $1 AND id = $2",
-        uuid_of(merchant, "mer"),
-        claim,
-    )
-    if row is None:
-        return None
-    return Claimed(row["request_hash"], row["state"], row["status"], row["body"])
-
-
 async def payment(database: Database, merchant: str, payment_id: str) -> Payment | None:
     """Return a merchant's payment or None."""
     row = await database.fetchrow(
@@ -352,25 +277,16 @@ async def due_operations(
     return [_operation(row) for row in rows]
 
 
-async def hurry(
-    database: Database,
-    now: datetime,
-    *,
-    operation_id: str | None,
-    gateway: str,
-    reference: str | None,
-) -> int:
-    """Make pending operations that a gateway event speaks of due at once; return how many."""
-    tag = await database.execute(
-        "UPDATE pay.operation SET next_check_at = $1 WHERE status = 'pending' AND ("
-        "(id = $2 AND checks > 0) OR (merchant_id, payment_id) IN (SELECT merchant_id, id FROM pay.payment "
-        "WHERE gateway = $3 AND gateway_reference = $4 AND status = 'requires_action'))",
-        now,
-        uuid_of(operation_id, "op") if operation_id else None,
-        gateway,
-        reference,
+async def unsettled(database: Database, before: datetime) -> int:
+    """Count pending operations that were made before a moment, cardholders' waits left out."""
+    return int(
+        await database.fetchval(
+            "SELECT count(*) FROM pay.operation o JOIN pay.payment p ON "
+            "p.merchant_id = o.merchant_id AND p.id = o.payment_id "
+            "WHERE o.status = 'pending' AND o.created_at < $1 AND p.status <> 'requires_action'",
+            before,
+        )
     )
-    return int(tag.rsplit(" ", 1)[-1])
 
 
 async def put_off(database: Database, operation: Operation) -> None:
@@ -384,39 +300,6 @@ async def put_off(database: Database, operation: Operation) -> None:
         operation.next_check_at,
         operation.updated_at,
     )
-
-
-async def note_event(
-    database: Database,
-    *,
-    gateway: str,
-    event_id: str,
-    kind: str,
-    reference: str | None,
-    operation_id: str | None,
-    now: datetime,
-) -> bool:
-    """Store a verified gateway event; False when it was stored before."""
-    tag = await database.execute(
-        "INSERT INTO pay.gateway_event (gateway, event_id, type, gateway_reference, operation_id, "
-        "received_at) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
-        gateway,
-        event_id,
-        kind,
-        reference,
-        uuid_of(operation_id, "op") if operation_id else None,
-        now,
-    )
-    return tag.endswith(" 1")
-
-
-async def purge(database: Database, now: datetime) -> int:
-    """Delete idempotency keys and gateway events past their retention; return how many."""
-    keys = await database.execute("DELETE FROM pay.idempotency WHERE expires_at < $1", now)
-    events = await database.execute(
-        "DELETE FROM pay.gateway_event WHERE received_at < $1", now - timedelta(days=90)
-    )
-    return sum(int(tag.rsplit(" ", 1)[-1]) for tag in (keys, events))
 
 
 def _payment(row: Any) -> Payment:

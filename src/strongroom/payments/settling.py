@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from strongroom.gateways import Outcome, Result
 from strongroom.kernel.errors import StrongroomError
-from strongroom.payments import records, writing
+from strongroom.payments import idempotency, records, writing
 from strongroom.payments.context import RACES, Context, as_refund
 from strongroom.payments.decide import decide_outcome
 from strongroom.payments.model import (
@@ -74,9 +74,9 @@ async def _answer_of_other(
 ) -> Answer:
     """Return the answer that another process stored for this operation, or the present state."""
     if operation.claim is not None:
-        stored = await records.claimed(ctx.database, payment.merchant, operation.claim)
-        if stored is not None and stored.status is not None and stored.body is not None:
-            return Answer(stored.status, stored.body)
+        stored = await idempotency.stored_answer(ctx.database, payment.merchant, operation.claim)
+        if stored is not None:
+            return stored
     return answer(ctx, payment, operation, caller)
 
 

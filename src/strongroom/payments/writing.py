@@ -7,7 +7,7 @@ from uuid import UUID
 
 from strongroom.journal import Entry, record
 from strongroom.ledger import Ledger
-from strongroom.payments import records
+from strongroom.payments import idempotency, records
 from strongroom.payments.decide import Step
 from strongroom.payments.model import Answer, Caller, Kind, Operation, Payment, Progress
 from strongroom.storage import Change
@@ -47,7 +47,7 @@ def settled(
     entry = _entry(payment, operation, caller, outcome, operation.decline_code)
     record(change, entry, at=operation.updated_at)
     if answer is not None and operation.claim is not None:
-        records.add_answer(change, payment.merchant, operation.claim, answer.status, answer.body)
+        idempotency.answer(change, payment.merchant, operation.claim, answer.status, answer.body)
 
 
 def reviewed(change: Change, payment: Payment, caller: Caller) -> None:
@@ -89,7 +89,7 @@ def refused(
 def release(change: Change, merchant: str, claim: UUID | None) -> None:
     """Add the release of a claimed key, where there is one."""
     if claim is not None:
-        records.add_release(change, merchant, claim)
+        idempotency.release(change, merchant, claim)
 
 
 def _outcome(payment: Payment, operation: Operation) -> str:

@@ -12,8 +12,8 @@ from uuid import UUID
 
 import msgspec
 
-from strongroom.payments import records
 from strongroom.payments.errors import key_in_use, key_reused
+from strongroom.payments.idempotency import records
 from strongroom.payments.model import Answer, Idempotency
 from strongroom.storage import Change, Database
 
@@ -62,7 +62,20 @@ async def resolve(database: Database, key: Key) -> Answer | Key:
     raise key_in_use()
 
 
+async def stored_answer(database: Database, merchant: str, claim: UUID) -> Answer | None:
+    """Return the answer under a claimed key, if its request has ended."""
+    stored = await records.claimed(database, merchant, claim)
+    if stored is None or stored.status is None or stored.body is None:
+        return None
+    return Answer(stored.status, stored.body)
+
+
 def _generation(merchant: str, source: Idempotency, request_hash: bytes, number: int) -> Key:
     text = "\0".join((merchant, source.scope, source.key, str(number)))
     digest = hashlib.sha256(text.encode()).digest()
     return Key(merchant, UUID(bytes=digest[:16]), request_hash, number, source)
+
+
+answer = records.add_answer
+release = records.add_release
+purge = records.purge
