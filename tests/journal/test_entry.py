@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from strongroom.journal import Entry, record
 from strongroom.journal.decide import body_of, timestamp
 from strongroom.journal.records import ENTRY
-from strongroom.journal.screen import holds_card_number, possible
 from strongroom.kernel import canonical
 from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.ids import NIL_UUID, new_id, new_uuid7, uuid_of
+from strongroom.kernel.screen import holds_card_number, possible
 from strongroom.kernel.secret import Cvc, Pan, Secret, luhn_valid
 from strongroom.storage import Change
 from tests.journal.support import MERCHANT, entry

@@ -6,6 +6,9 @@ import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
 
+from strongroom.kernel.secret import Secret
+from strongroom.vault import OutboundRequest, Slot
+
 Handler = Callable[[bytes, asyncio.StreamWriter], Awaitable[bool | None]]
 """Gets the raw request; returns False to close the connection."""
 
@@ -85,3 +88,46 @@ class FakeGateway:
         finally:
             self._writers.discard(writer)
             writer.close()
+
+
+async def close_at_once(_: bytes, writer: asyncio.StreamWriter) -> bool:
+    return False
+
+
+async def silence(_: bytes, writer: asyncio.StreamWriter) -> None:
+    await asyncio.sleep(30)
+
+
+async def reset(_: bytes, writer: asyncio.StreamWriter) -> None:
+    writer.transport.abort()
+
+
+async def drip(_: bytes, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+    for _byte in range(1000):
+        writer.write(b"x")
+        await asyncio.sleep(0.05)
+
+
+CARD_BODY = (
+    '{"card":{"number":',
+    Slot.NUMBER,
+    ',"exp_month":',
+    Slot.EXP_MONTH,
+    ',"exp_year":',
+    Slot.EXP_YEAR,
+    (',"cvc":', Slot.CVC),
+    (',"holder_name":', Slot.HOLDER_NAME),
+    "}}",
+)
+
+
+def post(gateway: FakeGateway, **more: object) -> OutboundRequest:
+    given = {
+        "method": "POST",
+        "url": f"{gateway.origin}/v1/charges?x=1",
+        "headers": (("Content-Type", "application/json"), ("Authorization", Secret("Bearer k"))),
+        "timeout_ms": 2_000,
+        **more,
+    }
+    return OutboundRequest(**given)  # type: ignore[arg-type]

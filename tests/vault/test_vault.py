@@ -13,34 +13,11 @@ import pytest
 from strongroom.kernel import limits
 from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.ids import uuid_of
-from strongroom.kernel.secret import Cvc, Pan
+from strongroom.kernel.secret import Cvc
 from strongroom.vault import CardVault, EgressPolicy
 from tests.keys.house import House, house, new_merchant
+from tests.vault.callers import AMEX, Operator, Policy, tokenize
 from tests.vault.conftest import PAN, a_card
-
-AMEX = "378282246310005"
-
-
-class Operator(msgspec.Struct):
-    id: str = "op_1"
-
-
-class Policy:
-    """Stands in the place of the access room's check; says yes or no and remembers the question."""
-
-    def __init__(self, *, allow: bool = True) -> None:
-        self.asked: list[dict[str, Any]] = []
-        self._allow = allow
-
-    def __call__(self, principal: object, /, **question: Any) -> None:
-        self.asked.append({"principal": principal, **question})
-        if not self._allow:
-            raise StrongroomError("permission_denied", "Not allowed.")
-
-
-async def tokenize(vault: CardVault, merchant: str, *args: Any, saved: bool = False) -> str:
-    card = a_card(*args)
-    return (await vault.tokenize(merchant, card, saved=saved, actor="key_1")).token
 
 
 async def test_a_token_describes_its_card(vault: CardVault, installed: House) -> None:
@@ -292,109 +269,6 @@ async def test_old_tombstones_go_but_cards_are_never_deleted_outright(
     installed.clock.move(limits.TOMBSTONE_RETENTION_S + 1)
     await vault.purge_expired()
     assert not await installed.sql("SELECT 1 FROM vault.card")
-
-
-# --- reveal ---
-
-
-async def test_reveal_asks_records_then_decrypts(vault: CardVault, installed: House) -> None:
-    merchant, policy = new_merchant(), Policy()
-    token = await tokenize(vault, merchant)
-    pan = await vault.reveal(
-        merchant, token, principal=Operator(), purpose="dispute", authorize=policy, request_id="r1"
-    )
-    assert isinstance(pan, Pan) and pan.reveal() == PAN
-    assert policy.asked == [
-        {
-            "principal": Operator(),
-            "action": "card:reveal",
-            "merchant": merchant,
-            "context": {"purpose": "dispute", "token": token},
-        }
-    ]
-    (entry,) = await installed.entries("vault:card:reveal")
-    body = msgspec.json.decode(entry["body"])
-    assert (body["actor"], body["subject"], body["outcome"], body["facts"]) == (
-        "op_1",
-        token,
-        "success",
-        {"purpose": "dispute"},
-    )
-
-
-async def test_refused_reveals_are_recorded_and_show_nothing(
-    vault: CardVault, installed: House
-) -> None:
-    merchant = new_merchant()
-    token = await tokenize(vault, merchant)
-    allowed, refused = Policy(), Policy(allow=False)
-    for policy, purpose, code in (
-        (refused, "dispute", "permission_denied"),
-        (allowed, "curiosity", "purpose_required"),
-        (allowed, "", "purpose_required"),
-    ):
-        with pytest.raises(StrongroomError, match=code):
-            await vault.reveal(
-                merchant, token, principal=Operator(), purpose=purpose, authorize=policy
-            )
-    assert not allowed.asked
-    bodies = [msgspec.json.decode(e["body"]) for e in await installed.entries("vault:card:reveal")]
-    assert [(body["outcome"], body["reason"]) for body in bodies] == [
-        ("refused", "permission_denied"),
-        ("refused", "purpose_required"),
-        ("refused", "purpose_required"),
-    ]
-
-
-async def test_no_entry_no_reveal(
-    vault: CardVault, installed: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The journal's insert fails: nothing is decrypted (fail closed)."""
-    merchant = new_merchant()
-    token = await tokenize(vault, merchant)
-    opened: list[object] = []
-
-    async def watch(*args: object) -> bytes:
-        opened.append(args)
-        return b""
-
-    monkeypatch.setattr(vault._keyring, "open_record", watch)
-    await installed.sql("REVOKE INSERT ON journal.entry FROM strongroom_vault")
-    with pytest.raises(StrongroomError, match="storage_unavailable"):
-        await vault.reveal(
-            merchant, token, principal=Operator(), purpose="dispute", authorize=Policy()
-        )
-    assert not opened
-
-
-async def test_reveal_is_no_export(vault: CardVault, installed: House) -> None:
-    merchant = new_merchant()
-    token = await tokenize(vault, merchant)
-
-    async def reveal(who: str) -> Pan:
-        return await vault.reveal(
-            merchant, token, principal=Operator(who), purpose="dispute", authorize=Policy()
-        )
-
-    for _ in range(limits.REVEALS_PER_HOUR):
-        await reveal("op_1")
-    with pytest.raises(StrongroomError, match="reveal_limit"):
-        await reveal("op_1")
-    await reveal("op_2")
-    installed.clock.move(3601)
-    await reveal("op_1")
-
-
-async def test_an_asynchronous_policy_is_waited_for(vault: CardVault) -> None:
-    merchant = new_merchant()
-    token = await tokenize(vault, merchant)
-
-    async def no(*_: object, **__: object) -> None:
-        await asyncio.sleep(0)
-        raise StrongroomError("permission_denied", "Not allowed.")
-
-    with pytest.raises(StrongroomError, match="permission_denied"):
-        await vault.reveal(merchant, token, principal=Operator(), purpose="dispute", authorize=no)
 
 
 # --- moved ciphertext ---

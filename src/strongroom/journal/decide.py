@@ -14,9 +14,9 @@ import msgspec
 from strongroom.journal import errors
 from strongroom.journal.model import Checkpoint, Entry
 from strongroom.journal.note import VerifierKey, open_checkpoint
-from strongroom.journal.screen import holds_card_number, possible
 from strongroom.journal.tree import HASH_BYTES, Edge, Prover, Tile, edge_tiles, full_tiles
 from strongroom.kernel.errors import StrongroomError
+from strongroom.kernel.screen import holds_card_number, possible
 
 _encoder = msgspec.json.Encoder(order="sorted")
 

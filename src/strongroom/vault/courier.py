@@ -56,7 +56,7 @@ class Courier:
         self, policy: EgressPolicy, *, mode: Literal["test", "live"], clock: Clock
     ) -> None:
         self._origins = Origins(policy, mode=mode, clock=clock)
-        self._tls = tls_context(policy)
+        self._tls = tls_context(policy) if self._origins.any_secure else None
         self._monotonic = clock.monotonic
         self._pools: dict[Origin, _Pool] = {}
         self._closed = False
@@ -137,11 +137,10 @@ class Courier:
         if not pool.slots.locked():
             await pool.slots.acquire()
             return
-        wait_s = deadline - asyncio.get_running_loop().time()
+        limit = asyncio.get_running_loop().time() + GATEWAY_CONNECT_TIMEOUT_MS / 1000
         try:
-            await asyncio.wait_for(
-                pool.slots.acquire(), min(wait_s, GATEWAY_CONNECT_TIMEOUT_MS / 1000)
-            )
+            async with asyncio.timeout_at(min(deadline, limit)):
+                await pool.slots.acquire()
         except TimeoutError:
             raise NotSent("all connections to the gateway are busy") from None
 

@@ -68,9 +68,10 @@ class CvcSafe:
             raise errors.cvc_handle_invalid() from None
         return Cvc(clear.decode())
 
-    def drop(self, handle: CvcHandle) -> None:
-        """Destroy the key of a code."""
-        self._keys.pop(handle, None)
+    def drop(self, handle: CvcHandle | None) -> None:
+        """Destroy the key of a code, if there is one."""
+        if handle is not None:
+            self._keys.pop(handle, None)
 
     def sweep(self) -> None:
         """Destroy the keys whose time is over."""

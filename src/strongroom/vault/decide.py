@@ -86,6 +86,17 @@ def shown_digits(digits: str) -> tuple[str, str]:
     return digits[:first], digits[-LAST_SHOWN:]
 
 
+def shown_of(card: CardInput, brand: str, *, fingerprint: str) -> Shown:
+    """Return what may be shown of a card."""
+    first, last = shown_digits(card.number.reveal())
+    return Shown(brand, first, last, card.exp_month, card.exp_year, fingerprint)
+
+
+def number_bytes(card: CardInput) -> bytes:
+    """Return the whole number, to be hashed under a key."""
+    return card.number.reveal().encode()
+
+
 def mask(pan: Pan) -> str:
     """Return a number for people: `424242******4242`."""
     digits = pan.reveal()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import partial
 from itertools import groupby
 from uuid import UUID
 
@@ -18,7 +18,7 @@ from strongroom.kernel.clock import Clock, SystemClock
 from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.ids import id_from, uuid_of
 from strongroom.kernel.secret import Cvc, Pan
-from strongroom.keys import Context, DataKey, IndexKey, Keyring
+from strongroom.keys import Context, Keyring
 from strongroom.storage import Change, Committer, Database, Verdict
 from strongroom.vault import decide, errors, records
 from strongroom.vault.courier import Courier
@@ -29,16 +29,11 @@ from strongroom.vault.fresh import FreshCards
 from strongroom.vault.gate import RevealGate, reveal_entry
 from strongroom.vault.model import Authorize, Caller, CardInput, CvcHandle, TokenView
 from strongroom.vault.records import StoredCard
-from strongroom.vault.scrub import scrub, scrub_headers
-from strongroom.vault.tokens import new_token_uuid
-from strongroom.vault.wire import Answer
+from strongroom.vault.scrub import scrubbed
+from strongroom.vault.tokens import CARD_FIELD, DISPLAY_FIELD, merchant_uuid, seal_card, view_of
 
-CARD_FIELD = "card"
-DISPLAY_FIELD = "display"
 _SEALS_PER_CARD = 2
 _GUARD_TRIES = 5
-_TTL = timedelta(seconds=limits.TOKEN_TTL_UNSAVED_S)
-_GRACE = timedelta(seconds=limits.TOKEN_PURGE_GRACE_S)
 _HOLD_MAX = timedelta(seconds=limits.TOKEN_HOLD_MAX_S)
 _TOMBSTONES = timedelta(seconds=limits.TOMBSTONE_RETENTION_S)
 _WORKER = "strongroom"
@@ -95,7 +90,9 @@ class CardVault:
         index = await self._keyring.index_key(merchant)
         key = await self._keyring.data_key(merchant, uses=_SEALS_PER_CARD)
         change = Change()
-        stored, view = _seal(merchant, card, brand.name, key=key, index=index, saved=saved, now=now)
+        stored, view = seal_card(
+            merchant, card, brand.name, key=key, index=index, saved=saved, now=now
+        )
         _add(change, stored, view, merchant, actor=actor, request_id=request_id)
         await self._committer.submit(change)
         self._fresh.put(merchant, view.token, stored)
@@ -120,7 +117,9 @@ class CardVault:
         change = Change()
         views = []
         for card, brand in zip(cards, brands, strict=True):
-            stored, view = _seal(merchant, card, brand, key=key, index=index, saved=saved, now=now)
+            stored, view = seal_card(
+                merchant, card, brand, key=key, index=index, saved=saved, now=now
+            )
             _add(change, stored, view, merchant, actor=actor, request_id=request_id)
             views.append(view)
         await self._committer.submit(change)
@@ -241,10 +240,10 @@ class CardVault:
         except NotSent:
             raise
         except BaseException:
-            self._spend(cvc)
+            self._cvcs.drop(cvc)
             raise
-        self._spend(cvc)
-        return _scrubbed(answer, None if card is None else card.number, code)
+        self._cvcs.drop(cvc)
+        return scrubbed(answer, None if card is None else card.number, code)
 
     async def reveal(
         self,
@@ -257,26 +256,23 @@ class CardVault:
         request_id: str | None = None,
     ) -> Pan:
         """Return the card number: allowed, with a purpose, and journaled before it is decrypted."""
+        entry = partial(
+            reveal_entry,
+            merchant,
+            token,
+            actor=principal.id,
+            purpose=purpose,
+            request_id=request_id,
+        )
         try:
             await self._gate.admit(
                 merchant, token, principal=principal, purpose=purpose, authorize=authorize
             )
             stored = await self._found(merchant, token)
         except StrongroomError as refusal:
-            refused = reveal_entry(
-                merchant,
-                token,
-                actor=principal.id,
-                purpose=purpose,
-                request_id=request_id,
-                refusal=refusal,
-            )
-            await self._journal(refused)
+            await self._journal(entry(refusal=refusal))
             raise
-        seen = reveal_entry(
-            merchant, token, actor=principal.id, purpose=purpose, request_id=request_id
-        )
-        await self._journal(seen)
+        await self._journal(entry())
         return (await self._open_card(merchant, token, stored)).number
 
     # --- within ---
@@ -289,13 +285,9 @@ class CardVault:
                 refusal.param = refusal.param.replace("card.", f"cards[{number}].", 1)
             raise
 
-    def _spend(self, cvc: CvcHandle | None) -> None:
-        if cvc is not None:
-            self._cvcs.drop(cvc)
-
     async def _found(self, merchant: str, token: str) -> StoredCard:
         """Return a card that is still there; it may be past its use for anything new."""
-        stored = await records.find(self._database, _merchant_uuid(merchant), uuid_of(token, "tok"))
+        stored = await records.find(self._database, merchant_uuid(merchant), uuid_of(token, "tok"))
         if stored is None or stored.ended == "deleted":
             raise errors.token_not_found()
         if stored.ended is not None:
@@ -324,7 +316,7 @@ class CardVault:
         data = await self._keyring.open_record(
             Context(merchant, token, DISPLAY_FIELD), stored.sealed_display or b""
         )
-        return _view_of(token, stored, decide.unpack_shown(data))
+        return view_of(token, stored, decide.unpack_shown(data))
 
     async def _guarded(
         self,
@@ -343,8 +335,9 @@ class CardVault:
             if not plan(change, stored):
                 return
             record(change, entry, at=self._clock.now())
+            verdict = await self._committer.submit(change)
             self._fresh.take(merchant, token)
-            if await self._committer.submit(change) is Verdict.COMMITTED:
+            if verdict is Verdict.COMMITTED:
                 return
         raise errors.contended()
 
@@ -369,61 +362,6 @@ class CardVault:
         record(change, entry, at=now)
         await self._committer.submit(change)
         return len(cards)
-
-
-@lru_cache(maxsize=4096)
-def _merchant_uuid(merchant: str) -> UUID:
-    return uuid_of(merchant, "mer")
-
-
-def _seal(
-    merchant: str,
-    card: CardInput,
-    brand: str,
-    *,
-    key: DataKey,
-    index: IndexKey,
-    saved: bool,
-    now: datetime,
-) -> tuple[StoredCard, TokenView]:
-    """Return the row and the view of a new token. No waiting in here: the uses are set aside."""
-    uuid = new_token_uuid(now)
-    token = id_from("tok", uuid)
-    digits = card.number.reveal()
-    fingerprint = index.mac(b"pan", digits.encode())
-    visible = UUID(bytes=index.mac(b"visible", fingerprint)[:16])
-    first, last = decide.shown_digits(digits)
-    shown = decide.Shown(brand, first, last, card.exp_month, card.exp_year, id_from("fp", visible))
-    stored = StoredCard(
-        merchant_id=_merchant_uuid(merchant),
-        id=uuid,
-        version=1,
-        fingerprint=fingerprint,
-        index_version=index.version,
-        sealed_card=key.seal(Context(merchant, token, CARD_FIELD), decide.pack_card(card)),
-        sealed_display=key.seal(Context(merchant, token, DISPLAY_FIELD), decide.pack_shown(shown)),
-        key_version=key.version,
-        saved=saved,
-        expires_at=None if saved else now + _TTL,
-        purge_after=None if saved else now + _TTL + _GRACE,
-        created_at=now,
-    )
-    return stored, _view_of(token, stored, shown)
-
-
-def _view_of(token: str, stored: StoredCard, shown: decide.Shown) -> TokenView:
-    return TokenView(
-        token=token,
-        brand=shown.brand,
-        bin=shown.bin,
-        last4=shown.last4,
-        exp_month=shown.exp_month,
-        exp_year=shown.exp_year,
-        fingerprint=shown.fingerprint,
-        saved=stored.saved,
-        expires_at=stored.expires_at,
-        created_at=stored.created_at,
-    )
 
 
 def _add(
@@ -456,14 +394,4 @@ def _entry(verb: str, merchant: str, token: str, *, actor: str, request_id: str 
         merchant=merchant,
         actor=actor,
         request=request_id,
-    )
-
-
-def _scrubbed(answer: Answer, pan: Pan | None, cvc: Cvc | None) -> GatewayAnswer:
-    retry = answer.headers.get("retry-after", "")
-    return GatewayAnswer(
-        status=answer.status,
-        body=scrub(b"".join(answer.body), pan, cvc),
-        retry_after_s=int(retry) if retry.isdecimal() and len(retry) < 6 else None,
-        headers=scrub_headers(answer.headers, pan, cvc),
     )

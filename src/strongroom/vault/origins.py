@@ -59,6 +59,11 @@ class Origins:
                 origin = _configured(text, private=private, mode=mode)
                 self._allowed[origin.scheme, origin.host, origin.port] = origin
 
+    @property
+    def any_secure(self) -> bool:
+        """Whether any origin needs TLS: loading the authorities costs memory and start-up time."""
+        return any(scheme == "https" for scheme, _, _ in self._allowed)
+
     def find(self, url: str) -> tuple[Origin, str]:
         """Return the origin and the target (path and query) of a URL.
 

@@ -17,6 +17,8 @@ import msgspec
 from strongroom.kernel.secret import Cvc, Pan, luhn_valid
 from strongroom.vault.brands import UNKNOWN, brand_of
 from strongroom.vault.decide import shown_digits
+from strongroom.vault.egress import GatewayAnswer
+from strongroom.vault.wire import Answer
 
 _DIGITS_OR_SPACE = bytes(byte if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
 _SEPARATORS = b" -._/\t"
@@ -151,8 +153,15 @@ OF_INTEREST = (
 
 def scrub_headers(headers: dict[str, str], pan: Pan | None, cvc: Cvc | None) -> dict[str, str]:
     """Return the headers of interest, masked."""
-    return {
-        name: _mask_text(headers[name], pan, cvc)
-        for name in OF_INTEREST
-        if name in headers
-    }
+    return {name: _mask_text(headers[name], pan, cvc) for name in OF_INTEREST if name in headers}
+
+
+def scrubbed(answer: Answer, pan: Pan | None, cvc: Cvc | None) -> GatewayAnswer:
+    """Return an answer as connectors may see it."""
+    retry = answer.headers.get("retry-after", "")
+    return GatewayAnswer(
+        status=answer.status,
+        body=scrub(b"".join(answer.body), pan, cvc),
+        retry_after_s=int(retry) if retry.isdecimal() and len(retry) < 6 else None,
+        headers=scrub_headers(answer.headers, pan, cvc),
+    )

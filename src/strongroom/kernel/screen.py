@@ -1,6 +1,6 @@
 """Finds what looks like a card number in text; pure, and cheap where there is nothing to find.
 
-This is the last line of defense, not the first: rooms must not put card data into entries at all.
+The journal refuses entries with it, the API refuses free text with it (PCI DSS 3.5.1).
 """
 
 from __future__ import annotations
