@@ -196,3 +196,37 @@ def test_an_approval_after_cancellation_moves_no_money() -> None:
     assert step.payment is canceled
     assert step.movements == ()
     assert step.operation.status is Progress.FAILED
+
+
+def test_a_void_before_authorization_waits_for_captures_in_flight() -> None:
+    machine = PaymentMachine()
+    machine.create(amount=100, method=CaptureMethod.MANUAL)
+    authorization = machine.pending[0]
+    challenged = decide.decide_outcome(
+        machine.payment, authorization, outcome(Result.ACTION_REQUIRED), now=NOW
+    ).payment
+    void = decide.decide_void(
+        challenged, operation=new_id("op"), claim=None, now=NOW, patience=PATIENCE
+    )
+    assert isinstance(void, decide.Step)
+    authorized = decide.decide_outcome(
+        void.payment, authorization, outcome(Result.APPROVED), now=NOW
+    ).payment
+    capturing = decide.decide_capture(
+        authorized,
+        amount_minor=40,
+        operation=new_id("op"),
+        claim=None,
+        now=NOW,
+        patience=PATIENCE,
+    )
+    assert isinstance(capturing, decide.Step)
+    step = decide.decide_outcome(
+        capturing.payment, void.operation, outcome(Result.SUCCEEDED), now=NOW
+    )
+    assert not step.done
+    assert step.payment is capturing.payment
+    voided = decide.decide_outcome(
+        authorized, void.operation, outcome(Result.SUCCEEDED), now=NOW
+    ).payment
+    assert (voided.status, voided.authorized_minor) == (Status.CANCELED, 0)
