@@ -405,7 +405,9 @@ def test_journal_pages_and_proofs(stack: Stack, world: World) -> None:
 
 
 def test_postings_sum_to_zero(stack: Stack) -> None:
-    payment = pay(stack).json["id"]
+    made = pay(stack)
+    assert (made.status, made.json["status"]) == (201, "captured"), made.body
+    payment = made.json["id"]
     postings = stack.call("GET", f"/v1/payments/{payment}/postings").json["data"]
     assert len(postings) == 2 and sum(line["amount"] for line in postings) == 0
     assert all(line["payment"] == payment for line in postings)

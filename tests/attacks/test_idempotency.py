@@ -210,7 +210,9 @@ def test_capture_and_cancel_racing_end_one_way(target: Stack) -> None:
         now = get(target, payment)
         won = "captured" if answers["capture"].status == 200 else "canceled"
         assert now["status"] == won
-        assert now["amount_captured"] == moved["captured_minor"] == (1000 if won == "captured" else 0)
+        assert (
+            now["amount_captured"] == moved["captured_minor"] == (1000 if won == "captured" else 0)
+        )
         ends.add(won)
     assert ends
 
@@ -221,7 +223,11 @@ def test_a_key_is_worth_nothing_to_another_merchant_or_payment(target: Stack) ->
 
     def refund(payment: str, secret: str) -> Answer:
         return target.call(
-            "POST", f"/v1/payments/{payment}/refunds", {"amount": 5}, key=secret, idempotency_key=key
+            "POST",
+            f"/v1/payments/{payment}/refunds",
+            {"amount": 5},
+            key=secret,
+            idempotency_key=key,
         )
 
     first = refund(one, target.secret_key)

@@ -31,6 +31,7 @@ NAME = "Zyxwilda Quastrophil"
 CODE, AMEX_CODE = "907", "9073"
 NUMBERS = sorted(PUBLISHED_TEST_NUMBERS)
 VISA = "4012888888881881"  # planted in wrong places, so that a find tells the way it took
+OTHER = "6759649826438453"  # planted by no request: what is written to show that it is found
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 FAULTS = (
     "garbage", "truncated", "huge", "error=500", "error_after=503", "reset_before", "reset_after",
@@ -220,13 +221,13 @@ async def superuser(stack: Stack, *statements: str) -> None:
         await connection.close()
 
 
-def search_tables(planted: Planted) -> list[Hit]:
+def search_tables(planted: Planted, hunter: Hunter) -> list[Hit]:
     hits = []
     for name, (text, *rest) in asyncio.run(tables(planted.stack)).items():
-        look = planted.hunter.raw if name.startswith(OF_THE_ENGINE) else planted.hunter.text
+        look = hunter.raw if name.startswith(OF_THE_ENGINE) else hunter.text
         hits += look(name, text)
         for binary in rest:
-            hits += planted.hunter.raw(f"{name} (binary)", binary)
+            hits += hunter.raw(f"{name} (binary)", binary)
     return hits
 
 
@@ -313,23 +314,24 @@ def test_no_answer_holds_a_card(planted: Planted) -> None:
 
 
 def test_no_table_holds_a_card(planted: Planted) -> None:
-    assert search_tables(planted) == []
+    assert search_tables(planted, planted.hunter) == []
 
 
 def test_the_search_of_tables_can_find(planted: Planted) -> None:
     asyncio.run(superuser(
         planted.stack,
         "CREATE TABLE public.planted (a text, b bytea, c bigint)",
-        f"INSERT INTO public.planted VALUES ('x 4012-8888 8888.1881 y', '{VISA}', {VISA})",
+        f"INSERT INTO public.planted VALUES ('x 6759-6498 2643.8453 y', '{OTHER}', {OTHER})",
     ))  # fmt: skip
     try:
-        found = {(hit.disguise, hit.place) for hit in search_tables(planted)}
+        hits = search_tables(planted, Hunter(numbers=[OTHER]))
     finally:
         asyncio.run(superuser(planted.stack, "DROP TABLE public.planted"))
+    found = {(hit.disguise, hit.place) for hit in hits if hit.place.startswith("public.planted")}
     binary = "public.planted (binary)"
     wanted = {("clear", "public.planted"), ("hex", "public.planted"), ("alike", "public.planted"),
               ("clear", binary), ("big-endian integer", binary)}  # fmt: skip
-    assert found == wanted
+    assert wanted <= found
 
 
 def test_no_metric_and_no_log_line_holds_a_card(planted: Planted) -> None:
@@ -369,7 +371,9 @@ def tree(stack: Stack) -> set[int]:
     parents = {}
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            parents[int(entry.name)] = int(
+                (entry / "stat").read_text().rpartition(")")[2].split()[1]
+            )
         except (OSError, ValueError):
             continue
     found = {*stack.processes(), stack.pid}

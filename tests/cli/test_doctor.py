@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from strongroom.app import load
+from strongroom.app import House, load
 from strongroom.cli.installation import owner
 from strongroom.storage.embedded import EmbeddedPostgres
 from tests.cli.support import Run, strongroom
@@ -17,11 +17,24 @@ from tests.support.stack import Stack
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data_dir = tmp_path_factory.mktemp("doctor") / "data"
     assert strongroom("init", "--mode", "test", data_dir=data_dir).code == 0
-    with EmbeddedPostgres(data_dir):
-        yield data_dir
+    return data_dir
+
+
+@pytest.fixture(scope="module")
+def made(stopped: Path) -> Iterator[Path]:
+    with EmbeddedPostgres(stopped):
+        assert strongroom("merchants", "create", "Demo", data_dir=stopped).code == 0
+        asyncio.run(sign(stopped))
+        yield stopped
+
+
+async def sign(data_dir: Path) -> None:
+    async with House(load(data_dir, {})) as house:
+        await house.sequencer.step()
+        await house.sequencer.close()
 
 
 def examine(data_dir: Path) -> tuple[Run, dict[str, dict[str, str]]]:
@@ -48,10 +61,8 @@ def test_a_running_installation_is_well(stack: Stack) -> None:
         assert secret not in run.out
 
 
-def test_a_stopped_installation_is_well_but_its_sandbox_sleeps(tmp_path: Path) -> None:
-    data_dir = tmp_path / "data"
-    assert strongroom("init", "--mode", "test", data_dir=data_dir).code == 0
-    run, found = examine(data_dir)
+def test_a_stopped_installation_is_well_but_its_sandbox_sleeps(stopped: Path) -> None:
+    run, found = examine(stopped)
     assert run.code == 0
     assert found["gateway sandbox"]["status"] == "warn"
     assert "strongroom up" in found["gateway sandbox"]["mend"]
@@ -146,27 +157,30 @@ def test_a_schema_behind_fails_and_stops_commands(made: Path) -> None:
     assert "payments/0001" in checked.out
 
 
-def test_a_changed_journal_fails(tmp_path: Path) -> None:
-    stack = Stack(tmp_path).start()
+def test_a_changed_journal_fails(made: Path) -> None:
+    sql(made, "CREATE TABLE meta.aside AS SELECT id, body FROM journal.entry")
+    sql(made, "ALTER TABLE journal.entry DISABLE TRIGGER USER")
     try:
-        update = (
-            "UPDATE journal.entry SET body = replace(convert_from(body, 'UTF8'), 'Demo', 'Dema')"
-        )
-        sql(stack.data_dir, "ALTER TABLE journal.entry DISABLE TRIGGER USER")
-        sql(stack.data_dir, update + "::bytea")
-        run, found = examine(stack.data_dir)
-        verified = strongroom("journal", "verify", "--json", data_dir=stack.data_dir)
+        sql(made, "UPDATE journal.entry SET body = set_byte(body, 20, 65)")
+        run, found = examine(made)
+        verified = strongroom("journal", "verify", "--json", data_dir=made)
     finally:
-        stack.stop()
+        sql(made, "UPDATE journal.entry e SET body = a.body FROM meta.aside a WHERE a.id = e.id")
+        sql(made, "ALTER TABLE journal.entry ENABLE TRIGGER USER")
+        sql(made, "DROP TABLE meta.aside")
     assert run.code == verified.code == 1
     assert found["journal"]["status"] == "fail"
-    assert verified.json["problem_count"] > 0
+    assert "entry_changed" in {p["code"] for p in verified.json["problems"]}
+    assert examine(made)[1]["journal"]["status"] == "ok"
 
 
-def test_a_database_that_does_not_start_fails(tmp_path: Path) -> None:
-    data_dir = tmp_path / "data"
-    assert strongroom("init", "--mode", "test", data_dir=data_dir).code == 0
-    (data_dir / "pg-secrets").write_text("{}")
-    run, found = examine(data_dir)
+def test_a_database_that_lets_nobody_in_fails(made: Path) -> None:
+    passwords = made / "pg-secrets"
+    kept = passwords.read_text()
+    passwords.write_text("{}")
+    try:
+        run, found = examine(made)
+    finally:
+        passwords.write_text(kept)
     assert run.code == 1
     assert found["database"]["status"] == "fail"

@@ -92,3 +92,16 @@ async def test_a_database_belongs_to_one_installation_and_mode(pg: TestDatabase)
         with pytest.raises(StrongroomError) as caught:
             await claim_installation(owner, installation, mode)
         assert caught.value.code == "installation_mismatch"
+
+
+async def test_no_secondary_index_can_stand_in_for_a_primary_key(pg: TestDatabase) -> None:
+    """A young generic plan would take it for updates by key and read all rows of a merchant."""
+    owner = await pg.database("strongroom_owner")
+    rows = await owner.fetch(
+        "SELECT i.indexrelid::regclass::text AS name FROM pg_index i "
+        "JOIN pg_class c ON c.oid = i.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace "
+        "JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[0] "
+        "WHERE a.attname = 'merchant_id' AND NOT i.indisprimary AND i.indpred IS NULL "
+        "AND n.nspname NOT LIKE 'pg_%'"
+    )
+    assert [row["name"] for row in rows] == []

@@ -18,6 +18,8 @@ from strongroom.kernel.secret import luhn_valid
 from strongroom.vault.brands import UNKNOWN, brand_of
 
 _RUN = re.compile(rb"[0-9](?:[ ./_:-]{0,2}[0-9]){11,}")
+_ALONE = re.compile(rb"(?<![0-9A-Za-z])[0-9](?:[ ./_:-]{0,2}[0-9]){11,}(?![0-9A-Za-z])")
+_UUID = re.compile(rb"(?i)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _NOT_DIGIT = re.compile(rb"[^0-9]+")
 _HEX = re.compile(rb"[0-9a-fA-F]{24,}")
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{16,}")
@@ -102,7 +104,7 @@ class Hunter:
             yield "name"
 
     def _alike(self, place: str, data: bytes) -> Iterator[Hit]:
-        for run in _RUN.findall(data):
+        for run in _ALONE.findall(_UUID.sub(b"uuid", data)):
             digits = _NOT_DIGIT.sub(b"", run).decode()
             if len(digits) in _LENGTHS and looks_like_a_card(digits):
                 yield Hit(f"number {_masked(digits.encode())}", "alike", place)

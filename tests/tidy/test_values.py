@@ -9,6 +9,8 @@ from tests.tidy.tree import report, room_of, source
 MAY_REVEAL = {
     "app/provisioning.py": "writes the first API keys into the ready file, mode 0600",
     "app/sandboxing.py": "hands the sandbox gateway its own test secrets",
+    "cli/api_keys.py": "shows a new API key once, or writes it into a file, mode 0600",
+    "cli/client.py": "the bearer header of the commands that call the API",
     "gateways/sandbox_server/server.py": "the sandbox gateway checks bearers and signs webhooks",
     "gateways/signing.py": "the bearer header, and the signature of gateway webhooks",
     "keys/custody.py": "makes and wraps new keys",

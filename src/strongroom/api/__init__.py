@@ -2,9 +2,9 @@
 
 from strongroom.api.app import Api
 from strongroom.api.build import build
-from strongroom.api.endpoint import Services
+from strongroom.api.endpoint import Check, Readiness, Services
 from strongroom.api.metrics import Metrics
-from strongroom.api.model import ApiSettings, Check, Readiness
+from strongroom.api.model import ApiSettings
 from strongroom.api.render import WireRenderer
 from strongroom.api.server import server_config
 

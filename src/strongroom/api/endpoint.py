@@ -10,7 +10,7 @@ import asyncio
 import enum
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -18,7 +18,7 @@ from strongroom.access import PUBLIC, Authorizer, require_known
 from strongroom.api import errors, problems
 from strongroom.api.headers import JSON
 from strongroom.api.metrics import Metrics
-from strongroom.api.model import Check, NoQuery, Readiness
+from strongroom.api.model import NoQuery
 from strongroom.identity import Identity, Principal
 from strongroom.journal import Journal
 from strongroom.kernel.errors import StrongroomError
@@ -51,6 +51,22 @@ class Owner(enum.Enum):
     """A merchant's, or the installation's when an operator names none."""
 
     INSTALLATION = "installation"
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One readiness check; `code` says in snake_case what is wrong, without values."""
+
+    name: str
+    ok: bool
+    code: str = ""
+
+
+class Readiness(Protocol):
+    """Looks at what the service cannot work without."""
+
+    async def check(self) -> list[Check]:
+        """Return every check, within a second."""
+        ...
 
 
 class Services(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Generic, Literal, Protocol, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -377,22 +377,6 @@ class ProblemAnswer(Wire, frozen=True, kw_only=True, omit_defaults=True):
 
 
 # --- what app.py hands in ------------------------------------------------------------------------
-
-
-class Check(msgspec.Struct, frozen=True):
-    """One readiness check; `code` says in snake_case what is wrong, without values."""
-
-    name: str
-    ok: bool
-    code: str = ""
-
-
-class Readiness(Protocol):
-    """Looks at what the service cannot work without."""
-
-    async def check(self) -> list[Check]:
-        """Return every check, within a second."""
-        ...
 
 
 class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):

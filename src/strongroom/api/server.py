@@ -116,7 +116,11 @@ class BoundedProtocol(HttpToolsProtocol):
         return bool(self.pipeline) or cycle.response_started or not cycle.more_body
 
     def _give_up(self) -> None:
-        if not self._answering:
+        if self._answering:
+            return
+        if self._received == 0:  # an answer could meet a request that is just being sent
+            self.transport.close()
+        else:
             self._refuse("header_timeout", "The request took too long to arrive.")
 
     def _refuse(self, code: str, public: str) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from strongroom.app.compose import House
     from strongroom.app.databases import target
-    from strongroom.app.initialize import initialize, open_root, prepare
+    from strongroom.app.initialize import install, open_root, prepare
     from strongroom.app.serving import run
     from strongroom.app.settings import Gateway, Settings, load
     from strongroom.app.supervisor import Ready, Supervisor, write_ready
@@ -22,7 +22,7 @@ _HOMES = {
     "Ready": "supervisor",
     "Settings": "settings",
     "Supervisor": "supervisor",
-    "initialize": "initialize",
+    "install": "initialize",
     "load": "settings",
     "open_root": "initialize",
     "prepare": "initialize",
@@ -37,7 +37,7 @@ __all__ = [
     "Ready",
     "Settings",
     "Supervisor",
-    "initialize",
+    "install",
     "load",
     "open_root",
     "prepare",

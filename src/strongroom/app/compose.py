@@ -132,7 +132,6 @@ class House:
                 patience=timedelta(seconds=settings.patience_s),
             )
         )
-        self._stack.push_async_callback(self.payments.drain)
         self.readiness = HouseReadiness(
             committers={"payments": self.committer, "vault": self.vault_committer},
             database=self.database,

@@ -1,4 +1,4 @@
-"""The demo merchant's API keys of a test installation, kept in a 0600 file of its data directory."""
+"""The demo merchant's API keys of a test installation, in a 0600 file of its data directory."""
 
 from __future__ import annotations
 

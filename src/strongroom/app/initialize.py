@@ -24,7 +24,7 @@ SANDBOX_SECRET = "sandbox.secret"  # noqa: S105 (a file name)
 SANDBOX_WEBHOOK_SECRET = "sandbox-webhook.secret"  # noqa: S105 (a file name)
 
 
-def initialize(
+def install(
     data_dir: Path,
     *,
     mode: Mode,

@@ -9,6 +9,7 @@ from pathlib import Path
 from strongroom.app.lifeline import hold_on
 from strongroom.app.settings import read_secret
 from strongroom.gateways.sandbox_server import main as sandbox
+from strongroom.keys import harden_process
 
 
 def main(arguments: list[str]) -> int:
@@ -21,6 +22,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--lifeline", type=int, required=True)
     options = parser.parse_args(arguments)
     hold_on(options.lifeline)
+    harden_process()
     return sandbox(
         port=options.port,
         secret=read_secret(options.data_dir / "sandbox.secret").reveal(),

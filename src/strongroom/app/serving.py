@@ -23,6 +23,9 @@ from strongroom.app.worker import Workers
 from strongroom.kernel.errors import StrongroomError
 from strongroom.keys import harden_process
 
+_GC_THRESHOLDS = (50_000, 20, 50)
+"""Requests make few cycles; the default thresholds spend a tenth of the time looking for them."""
+
 
 class _Server(uvicorn.Server):
     """uvicorn without its own signal handling; ours drains first."""
@@ -45,6 +48,7 @@ async def serve(settings: Settings, sockets: list[socket.socket]) -> None:
         workers.start()
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*_GC_THRESHOLDS)
         serving = asyncio.create_task(server.serve(sockets=sockets))
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -71,7 +75,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--lifeline", type=int, required=True)
     options = parser.parse_args(arguments)
     hold_on(options.lifeline)
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s %(message)s")
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
     try:
         run(load(options.data_dir), [socket.socket(fileno=options.fd)])
     except StrongroomError as error:

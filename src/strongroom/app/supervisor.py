@@ -20,8 +20,8 @@ from pathlib import Path
 
 import msgspec
 
-from strongroom.app.initialize import SANDBOX_SECRET, SANDBOX_WEBHOOK_SECRET, initialize
 from strongroom.app.credentials import read as read_credentials
+from strongroom.app.initialize import SANDBOX_SECRET, SANDBOX_WEBHOOK_SECRET, install
 from strongroom.app.settings import FILE, Gateway, Mode, Settings, load, write_private
 from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.limits import DRAIN_TIMEOUT_S
@@ -135,7 +135,7 @@ class Supervisor:
         gateways: tuple[Gateway, ...] = ()
         if self._mode == "test":
             gateways = (_sandbox_account("http://127.0.0.1:1"),)
-        return initialize(self._data_dir, mode=self._mode, public_url=self._url, gateways=gateways)
+        return install(self._data_dir, mode=self._mode, public_url=self._url, gateways=gateways)
 
     def _write_settings(self, settings: Settings, sandbox_url: str | None) -> None:
         """Write this run's addresses: in test mode they are chosen anew at each start."""

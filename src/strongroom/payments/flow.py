@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
 
 from strongroom.kernel.errors import StrongroomError
 from strongroom.payments import creating, events, idempotency, operating, records, recovery
@@ -30,15 +29,16 @@ from strongroom.payments.model import (
     Status,
 )
 
-T = TypeVar("T")
-
 
 class Payments:
-    """Takes payments and keeps their state; every money-moving verb runs to its end once begun."""
+    """Takes payments and keeps their state.
+
+    A verb that was begun should run to its end: its callers do not cancel it when their own caller
+    goes away. One that is cut off all the same is ended by `recover`.
+    """
 
     def __init__(self, context: Context) -> None:
         self._ctx = context
-        self._running: set[asyncio.Task[Any]] = set()
 
     async def create(
         self,
@@ -56,8 +56,8 @@ class Payments:
             StrongroomError: the card or amount is refused, the key is in use or was used for
                 another request, or the gateway certainly was not reached.
         """
-        return await self._finish(
-            creating.create(self._ctx, merchant, command, caller=caller, source=idempotency)
+        return await creating.create(
+            self._ctx, merchant, command, caller=caller, source=idempotency
         )
 
     async def capture(
@@ -87,8 +87,8 @@ class Payments:
         self, merchant: str, payment_id: str, *, caller: Caller, idempotency: Idempotency
     ) -> Answer:
         """Release what is authorized and not captured."""
-        return await self._finish(
-            operating.void(self._ctx, merchant, payment_id, caller=caller, source=idempotency)
+        return await operating.void(
+            self._ctx, merchant, payment_id, caller=caller, source=idempotency
         )
 
     async def refund(
@@ -128,8 +128,8 @@ class Payments:
         """End the review of a held payment: approve (and capture if automatic) or reject (void)."""
         if not approve:
             return await self.cancel(merchant, payment_id, caller=caller, idempotency=idempotency)
-        answer, capture = await self._finish(
-            operating.approve(self._ctx, merchant, payment_id, caller=caller, source=idempotency)
+        answer, capture = await operating.approve(
+            self._ctx, merchant, payment_id, caller=caller, source=idempotency
         )
         if capture or answer is None:
             return await self.capture(
@@ -178,7 +178,7 @@ class Payments:
         if payment.return_url is None:
             raise not_found()
         if payment.status is Status.REQUIRES_ACTION:
-            await self._finish(recovery.resolve_open(self._ctx, payment))
+            await recovery.resolve_open(self._ctx, payment)
             payment = await self.get(merchant, payment_id)
         joint = "&" if "?" in str(payment.return_url) else "?"
         return f"{payment.return_url}{joint}payment={payment.id}&status={payment.status.value}"
@@ -197,7 +197,7 @@ class Payments:
         """Ask gateways about pending operations whose time has come; return how many there were."""
         found = await recovery.due(self._ctx, limit)
         results = await asyncio.gather(
-            *(self._finish(recovery.recover_one(self._ctx, o)) for o in found),
+            *(recovery.recover_one(self._ctx, o) for o in found),
             return_exceptions=True,
         )
         for result in results:
@@ -215,11 +215,6 @@ class Payments:
         keys = await idempotency.purge(self._ctx.database, now)
         return keys + await events.purge(self._ctx.database, now)
 
-    async def drain(self) -> None:
-        """Wait for everything under way; used at shutdown."""
-        while self._running:
-            await asyncio.gather(*self._running, return_exceptions=True)
-
     async def _operate(
         self,
         merchant: str,
@@ -229,15 +224,6 @@ class Payments:
         caller: Caller,
         source: Idempotency,
     ) -> Answer:
-        return await self._finish(
-            operating.operate(
-                self._ctx, merchant, payment_id, verb, decider, caller=caller, source=source
-            )
+        return await operating.operate(
+            self._ctx, merchant, payment_id, verb, decider, caller=caller, source=source
         )
-
-    async def _finish(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run to the end even when the caller's connection goes away."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-        return await asyncio.shield(task)

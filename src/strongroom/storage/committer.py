@@ -28,6 +28,7 @@ from strongroom.storage.database import Target, is_refusal, is_retryable, transl
 from strongroom.storage.statement import Statement
 
 _RETRIES = 5
+_EXPIRY_CHECK_S = 0.25
 _RECONNECT_S = (0.05, 0.1, 0.25, 0.5, 1.0)
 _SETTINGS = {
     "plan_cache_mode": "force_generic_plan",
@@ -41,11 +42,12 @@ _SETTINGS = {
 
 
 class _Waiting:
-    __slots__ = ("change", "future", "keys")
+    __slots__ = ("change", "future", "keys", "since")
 
-    def __init__(self, change: Change, future: asyncio.Future[Verdict]) -> None:
+    def __init__(self, change: Change, future: asyncio.Future[Verdict], since: float) -> None:
         self.change = change
         self.future = future
+        self.since = since
         self.keys = change.conflict_keys()
 
 
@@ -82,6 +84,7 @@ class Committer:
         """Start the writers; raises StorageUnavailable when the database cannot be reached."""
         connections = [await self._connect() for _ in range(self._count)]
         self._tasks = [asyncio.create_task(self._write_loop(c)) for c in connections]
+        self._expiry = asyncio.create_task(self._expire_loop())
         return self
 
     async def close(self) -> None:
@@ -89,6 +92,7 @@ class Committer:
         self._closing = True
         self._wake.set()
         if self._tasks:
+            self._expiry.cancel()
             await asyncio.wait(self._tasks, timeout=10)
             for task in self._tasks:
                 task.cancel()
@@ -113,21 +117,22 @@ class Committer:
             raise StorageUnavailable("committer is not running")
         if len(self._queue) >= COMMIT_QUEUE_MAX:
             raise Overloaded
-        waiting = _Waiting(change, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(change, loop.create_future(), loop.time())
         self._queue.append(waiting)
         self._wake.set()
-        timer = asyncio.get_running_loop().call_later(COMMIT_WAIT_MS / 1000, self._expire, waiting)
-        try:
-            return await asyncio.shield(waiting.future)
-        finally:
-            timer.cancel()
+        return await waiting.future
 
-    def _expire(self, waiting: _Waiting) -> None:
-        try:
-            self._queue.remove(waiting)
-        except ValueError:
-            return
-        self._fail([waiting], Overloaded())
+    async def _expire_loop(self) -> None:
+        """Refuse Changes that have waited too long to be taken; the queue is in order of age."""
+        while True:
+            await asyncio.sleep(_EXPIRY_CHECK_S)
+            oldest = asyncio.get_running_loop().time() - COMMIT_WAIT_MS / 1000
+            late = [waiting for waiting in self._queue if waiting.since < oldest]
+            if late:
+                gone = set(map(id, late))
+                self._queue = deque(w for w in self._queue if id(w) not in gone)
+                self._fail(late, Overloaded())
 
     async def _connect(self) -> Any:
         try:

@@ -6,9 +6,9 @@ import asyncio
 from time import monotonic
 
 from strongroom.access import PUBLIC
-from strongroom.api.endpoint import Call, Endpoint, Owner, Reply
+from strongroom.api.endpoint import Call, Check, Endpoint, Owner, Reply
 from strongroom.api.metrics import CONTENT_TYPE
-from strongroom.api.model import Check, CheckView, HealthAnswer
+from strongroom.api.model import CheckView, HealthAnswer
 from strongroom.api.render import encode
 
 CHECKS_TIMEOUT_S = 1.0

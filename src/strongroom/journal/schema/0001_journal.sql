@@ -18,7 +18,7 @@ CREATE TABLE journal.entry (
     PRIMARY KEY (merchant_id, id)
 );
 CREATE UNIQUE INDEX entry_batch_n ON journal.entry (batch_id, n);
-CREATE INDEX entry_subject ON journal.entry (merchant_id, subject, id);
+CREATE INDEX entry_subject ON journal.entry (subject, id);
 COMMENT ON TABLE journal.entry IS 'What happened. Append-only; `body` is the leaf of the tree, the other columns only find it.';
 COMMENT ON COLUMN journal.entry.merchant_id IS 'class=internal retention=journal all zero: the installation itself';
 COMMENT ON COLUMN journal.entry.id IS 'class=internal retention=journal';

@@ -12,7 +12,7 @@ CREATE TABLE ledger.posting (
     -- One gateway operation posts once, whatever retries it.
     CONSTRAINT posting_operation PRIMARY KEY (merchant_id, operation_id, line)
 );
-CREATE INDEX posting_payment ON ledger.posting (merchant_id, payment_id);
+CREATE INDEX posting_payment ON ledger.posting (payment_id);
 
 COMMENT ON COLUMN ledger.posting.merchant_id IS 'class=internal retention=10y';
 COMMENT ON COLUMN ledger.posting.transaction_id IS 'class=internal retention=10y';

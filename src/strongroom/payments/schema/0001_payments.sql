@@ -94,7 +94,7 @@ CREATE TABLE pay.operation (
     updated_at timestamptz NOT NULL,
     PRIMARY KEY (merchant_id, id)
 ) WITH (fillfactor = 80);
-CREATE INDEX operation_payment ON pay.operation (merchant_id, payment_id);
+CREATE INDEX operation_payment ON pay.operation (payment_id, id);
 CREATE INDEX operation_pending ON pay.operation (next_check_at) WHERE status = 'pending';
 
 COMMENT ON COLUMN pay.operation.merchant_id IS 'class=internal retention=10y';

@@ -1,0 +1,158 @@
+"""Commands for API keys. A key's text is shown once, or written into a new file of mode 0600."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from strongroom.cli.command import (
+    DEFAULT_DATA_DIR,
+    OK,
+    AsJson,
+    DataDir,
+    command,
+    group,
+)
+
+if TYPE_CHECKING:
+    from strongroom.app import House
+    from strongroom.identity import KeySpec, KeyView
+    from strongroom.kernel.secret import Secret
+
+Merchant = Annotated[
+    str | None,
+    typer.Option("--merchant", help="mer_… the key belongs to; none for an operator's key."),
+]
+Kind = Literal["secret", "publishable", "restricted", "operator-read", "operator-admin"]
+_PAGE = 100
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    keys = group(app, "api-keys", "API keys of merchants and operators.")
+    command(keys, "api-keys create", action="api_key:create")(create)
+    command(keys, "api-keys list", action="api_key:list")(list_keys)
+    command(keys, "api-keys revoke", action="api_key:revoke")(revoke)
+
+
+def create(
+    owner: Annotated[str, typer.Option("--owner", help="Who answers for the key.")],
+    merchant: Merchant = None,
+    kind: Annotated[Kind, typer.Option("--kind", help="What the key may do.")] = "secret",
+    scopes: Annotated[
+        list[str] | None,
+        typer.Option("--scope", help="An action a restricted key may do; may be repeated."),
+    ] = None,
+    expires_days: Annotated[
+        int | None, typer.Option("--expires-days", min=1, max=3650, help="Days it is good for.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write the key into this new file (mode 0600).")
+    ] = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> int:
+    """Make an API key and show it once."""
+    from strongroom.cli.installation import in_house
+
+    if kind.startswith("operator") == (merchant is not None):
+        raise typer.BadParameter("give --merchant for a merchant's key, none for an operator's.")
+    if out is not None and out.exists():
+        raise typer.BadParameter(f"{out} exists already.")
+    expires = None if expires_days is None else datetime.now(UTC) + timedelta(days=expires_days)
+    spec = _spec(kind, merchant, owner, scopes, expires)
+
+    async def work(house: House, actor: str) -> Any:
+        return await house.identity.create_key(spec, actor=actor)
+
+    view, secret = in_house(data_dir, work, merchant=merchant)
+    _hand_out(view, secret, out, as_json=as_json)
+    return OK
+
+
+def _spec(
+    kind: Kind,
+    merchant: str | None,
+    owner: str,
+    scopes: list[str] | None,
+    expires_at: datetime | None,
+) -> KeySpec:
+    from strongroom.identity import KeyKind, KeySpec
+
+    kinds = {"secret": KeyKind.SECRET, "publishable": KeyKind.PUBLISHABLE}
+    roles = {"secret": "merchant-backend", "publishable": "merchant-publishable"}
+    role = kind if kind.startswith("operator") else roles.get(kind, "merchant-backend")
+    return KeySpec(
+        merchant=merchant,
+        kind=kinds.get(kind, KeyKind.RESTRICTED),
+        role=role,
+        owner=owner,
+        scopes=frozenset(scopes) if scopes else None,
+        expires_at=expires_at,
+    )
+
+
+def _hand_out(view: KeyView, secret: Secret[str], out: Path | None, *, as_json: bool) -> None:
+    """Give the key to the person who asked; it cannot be shown again."""
+    import msgspec
+
+    from strongroom.cli.files import write_new_private
+    from strongroom.cli.show import print_json
+
+    if out is not None:
+        write_new_private(out, secret.reveal() + "\n")
+    if as_json:
+        told = msgspec.to_builtins(view)
+        print_json(told if out is not None else {**told, "key": secret.reveal()})
+        return
+    sys.stdout.write(f"{view.id}\n" if out is not None else f"{view.id}\n{secret.reveal()}\n")
+    sys.stderr.write("The key is not kept anywhere and cannot be shown again.\n")
+
+
+def list_keys(
+    merchant: Merchant = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> int:
+    """List API keys: of a merchant, or the operators' own."""
+    from strongroom.cli.installation import in_house
+    from strongroom.cli.show import emit, table
+
+    async def work(house: House, actor: str) -> list[Any]:
+        found = page = await house.identity.list_keys(merchant, limit=_PAGE)
+        while len(page) == _PAGE:
+            page = await house.identity.list_keys(merchant, limit=_PAGE, after=page[-1].id)
+            found = found + page
+        return found
+
+    found = in_house(data_dir, work, merchant=merchant)
+    rows = [
+        (k.id, k.hint, k.role, k.owner, k.status, k.created_at, k.expires_at, k.last_used_at)
+        for k in found
+    ]
+    columns = ("id", "begins", "role", "owner", "status", "created", "expires", "last used")
+    emit(found, lambda to: to.print(table(columns, rows)), as_json=as_json)
+    return OK
+
+
+def revoke(
+    key_id: Annotated[str, typer.Argument(help="key_… as `api-keys list` shows it.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why; it stands in the journal.")],
+    merchant: Merchant = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> int:
+    """Revoke an API key; every process refuses it within a second."""
+    from strongroom.cli.installation import in_house
+    from strongroom.cli.show import emit
+
+    async def work(house: House, actor: str) -> Any:
+        return await house.identity.revoke_key(merchant, key_id, actor=actor, reason=reason)
+
+    view = in_house(data_dir, work, merchant=merchant)
+    emit(view, lambda to: to.print(f"{view.id} is {view.status}."), as_json=as_json)
+    return OK

@@ -1,0 +1,231 @@
+"""Commands that run something until they are told to stop: `up`, `serve`, `sandbox`."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from strongroom.cli.command import (
+    DEFAULT_DATA_DIR,
+    OK,
+    PUBLIC,
+    AsJson,
+    DataDir,
+    authorize,
+    command,
+)
+from strongroom.kernel.errors import StrongroomError
+
+if TYPE_CHECKING:
+    from strongroom.app import Ready, Supervisor
+    from strongroom.identity import Mode
+
+Port = Annotated[
+    int, typer.Option("--port", min=0, max=65535, help="TCP port; 0 takes a free one.")
+]
+Host = Annotated[str, typer.Option("--host", help="Address to listen on.")]
+ReadyFile = Annotated[
+    Path | None,
+    typer.Option("--ready-file", help="Write addresses and keys here (mode 0600) when ready."),
+]
+_WORKERS_MAX = 64
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    command(app, "up", action="system:init")(up)
+    command(app, "serve", action="system:init")(serve)
+    command(app, "sandbox", action=PUBLIC)(sandbox)
+
+
+def up(
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    host: Host = "127.0.0.1",
+    port: Port = 0,
+    ready_file: ReadyFile = None,
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, max=_WORKERS_MAX, help="Server processes.")
+    ] = 1,
+    as_json: AsJson = False,
+) -> int:
+    """Run the whole service on this machine: database, servers, sandbox gateway in test mode."""
+    with (
+        suppress(KeyboardInterrupt),
+        started(data_dir, host=host, port=port, workers=workers, ready_file=ready_file) as (
+            supervisor,
+            ready,
+        ),
+    ):
+        _tell_ready(ready, data_dir, ready_file, as_json=as_json)
+        return supervisor.wait()
+    return OK  # asked to stop while it started, and stopped in order
+
+
+@contextmanager
+def started(
+    data_dir: Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    workers: int = 1,
+    ready_file: Path | None = None,
+) -> Iterator[tuple[Supervisor, Ready]]:
+    """Start everything; at the end of the block everything is stopped, also after SIGTERM."""
+    from strongroom.app import Supervisor, write_ready
+
+    authorize(mode_of(data_dir))
+    if ready_file is not None:
+        ready_file.unlink(missing_ok=True)
+    with stop_on_sigterm():
+        supervisor = Supervisor(data_dir, host=host, port=port, workers=workers)
+        try:
+            ready = _start(supervisor)
+            if ready_file is not None:
+                write_ready(ready_file, ready)
+            yield supervisor, ready
+        finally:
+            if ready_file is not None:
+                ready_file.unlink(missing_ok=True)
+            supervisor.stop()
+
+
+def mode_of(data_dir: Path) -> Mode:
+    """Return an installation's mode; where there is none yet, a test installation is made."""
+    from strongroom.app import load
+
+    try:
+        return load(data_dir, {**os.environ}).mode
+    except StrongroomError as error:
+        if error.code != "not_initialized":
+            raise
+        return "test"
+
+
+def _start(supervisor: Supervisor) -> Ready:
+    try:
+        return supervisor.start()
+    except OSError as error:
+        raise StrongroomError(
+            "start_failed", f"The address cannot be used: {error.strerror}. Choose another --port."
+        ) from None
+
+
+def _tell_ready(ready: Ready, data_dir: Path, ready_file: Path | None, *, as_json: bool) -> None:
+    from strongroom.cli.show import console, print_json
+
+    kept = ready_file or data_dir / "test-credentials.json"
+    if as_json:
+        print_json({"url": ready.url, "sandbox_url": ready.sandbox_url, "pid": ready.pid})
+        return
+    out = console()
+    out.print(f"Strongroom answers on {ready.url} (docs: {ready.url}/docs)")
+    if ready.api_key is not None:
+        out.print(f"test API keys are in {kept}")
+    out.print("Ctrl-C or SIGTERM drains and stops it.")
+
+
+def serve(
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    host: Host = "127.0.0.1",
+    port: Port = 8080,
+    role: Annotated[
+        str, typer.Option("--role", help="Which roles this process has; only 'all' for now.")
+    ] = "all",
+    as_json: AsJson = False,
+) -> int:
+    """Run one server process of an initialized installation."""
+    import asyncio
+
+    from strongroom.app import load, run
+    from strongroom.cli.installation import database_running, refuse_old_schema
+
+    if role != "all":
+        raise typer.BadParameter("only 'all' is there: no other role runs alone yet.")
+    settings = load(data_dir)
+    authorize(settings.mode)
+    with stop_on_sigterm(), database_running(settings):
+        asyncio.run(refuse_old_schema(settings))
+        listener = _listen(host, port)
+        _tell_serving(f"http://{host}:{listener.getsockname()[1]}", as_json=as_json)
+        run(settings, [listener])
+    return OK
+
+
+def _listen(host: str, port: int) -> Any:
+    import socket
+
+    try:
+        return socket.create_server((host, port), backlog=2048)
+    except OSError as error:
+        raise StrongroomError(
+            "start_failed",
+            f"{host}:{port} cannot be used: {error.strerror}. Choose another --port.",
+        ) from None
+
+
+def _tell_serving(url: str, *, as_json: bool) -> None:
+    from strongroom.cli.show import console, print_json
+
+    if as_json:
+        print_json({"url": url, "pid": os.getpid()})
+    else:
+        console().print(f"Strongroom answers on {url}. Ctrl-C or SIGTERM drains and stops it.")
+
+
+def sandbox(
+    secret_file: Annotated[
+        Path, typer.Option("--secret-file", help="File (mode 0600) with the gateway's key.")
+    ],
+    host: Host = "127.0.0.1",
+    port: Port = 0,
+    webhook_url: Annotated[
+        str | None, typer.Option("--webhook-url", help="Where events are sent.")
+    ] = None,
+    webhook_secret_file: Annotated[
+        Path | None,
+        typer.Option("--webhook-secret-file", help="File (mode 0600) with the signing secret."),
+    ] = None,
+    state: Annotated[
+        Path | None, typer.Option("--state", help="File that keeps charges over a restart.")
+    ] = None,
+    ready_file: Annotated[
+        Path | None, typer.Option("--ready-file", help="Write the address here (mode 0600).")
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Run the sandbox gateway: a card gateway with its issuers, for tests."""
+    from strongroom.cli.files import secret_in
+    from strongroom.cli.sandbox import run_until_signal
+
+    if (webhook_url is None) != (webhook_secret_file is None):
+        raise typer.BadParameter("--webhook-url and --webhook-secret-file go together.")
+    return run_until_signal(
+        secret_in(secret_file),
+        host=host,
+        port=port,
+        webhook_url=webhook_url,
+        webhook_secret=None if webhook_secret_file is None else secret_in(webhook_secret_file),
+        state=state,
+        ready_file=ready_file,
+        as_json=as_json,
+    )
+
+
+@contextmanager
+def stop_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the block as Ctrl-C does, while nothing of its own handles it."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
