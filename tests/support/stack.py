@@ -25,6 +25,7 @@ s = Supervisor(
     patience_s=float(sys.argv[3]),
     workers=int(sys.argv[4]),
     server_module=sys.argv[5],
+    restart_s=(0.1,),
 )
 write_ready(Path(sys.argv[2]), s.start())
 sys.exit(s.wait())

@@ -29,7 +29,9 @@ from strongroom.storage.embedded import EmbeddedPostgres
 
 READY_TIMEOUT_S = 60.0
 _POLL_S = 0.02
-_RESTART_S = (0.1, 0.5, 1.0, 2.0, 5.0)
+RESTART_S = (0.1, 0.5, 1.0, 2.0, 5.0)
+_SETTLED_S = 2.0
+"""A child that lived so long is not in a crash loop: it comes back at once."""
 _BACKLOG = 2048
 
 
@@ -54,6 +56,7 @@ class Supervisor:
         port: TCP port on `host`; 0 takes a free one.
         workers: server processes that share the port.
         patience_s: how long recovery leaves an operation to its request, in seconds.
+        restart_s: pauses before a child that keeps dying is started again, in seconds.
         server_module: the module that a server process runs; benchmarks put a profiler around it.
     """
 
@@ -67,6 +70,7 @@ class Supervisor:
         workers: int = 1,
         patience_s: float | None = None,
         server_module: str = "strongroom.app.serving",
+        restart_s: tuple[float, ...] = RESTART_S,
     ) -> None:
         self._data_dir = data_dir.resolve()
         self._host = host
@@ -75,8 +79,10 @@ class Supervisor:
         self._workers = workers
         self._patience_s = patience_s
         self._server_module = server_module
+        self._restart_s = restart_s
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._died: dict[str, int] = {}
+        self._started_at: dict[str, float] = {}
         self._postgres: EmbeddedPostgres | None = None
         self._stopping = False
         self._read_end, self._write_end = os.pipe()
@@ -225,14 +231,16 @@ class Supervisor:
             start_new_session=True,
         )
         self._children[name] = child
+        self._started_at[name] = time.monotonic()
         return child
 
     def _revive(self) -> None:
         for name, child in list(self._children.items()):
             if child.poll() is None or self._stopping:
                 continue
-            died = self._died[name] = self._died.get(name, 0) + 1
-            time.sleep(_RESTART_S[min(died, len(_RESTART_S)) - 1])
+            lived_s = time.monotonic() - self._started_at[name]
+            died = self._died[name] = 1 if lived_s >= _SETTLED_S else self._died.get(name, 0) + 1
+            time.sleep(self._restart_s[min(died, len(self._restart_s)) - 1])
             if name == "sandbox":
                 ready = self._data_dir / "sandbox.ready"
                 ready.unlink(missing_ok=True)

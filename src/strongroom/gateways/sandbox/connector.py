@@ -37,7 +37,7 @@ class SandboxConnector:
             retryable_codes=frozenset(),
             origins=(account.base_url,),
             send_within_s=600,
-            not_found_final_after_s=8,
+            not_found_final_after_s=6,
             idempotency_window_s=7 * 24 * 3600,
             inquiry_pages_max=1,
         )
