@@ -5,7 +5,7 @@ changed rows do. Nothing opens that was moved, and nothing changed stays unnotic
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
@@ -195,7 +195,7 @@ def test_an_unbalanced_posting_is_refused(target: Stack) -> None:
 
 
 @pytest.fixture(scope="module")
-def cards(target: Stack) -> Iterator[dict[str, str]]:
+def cards(target: Stack) -> dict[str, str]:
     """Saved cards of both merchants, by name."""
     made = {}
     for name, number, key in (
@@ -205,7 +205,7 @@ def cards(target: Stack) -> Iterator[dict[str, str]]:
     ):
         given = {"card": card(number, holder_name="Moved Name"), "save": True}
         made[name] = target.call("POST", "/v1/tokens", given, key=key).json["id"]
-    yield made
+    return made
 
 
 def sealed(stack: Stack, token: str) -> tuple[bytes, bytes]:

@@ -265,7 +265,8 @@ def test_a_hostile_return_url_is_refused(target: Stack, url: str) -> None:
 def test_the_way_back_leads_to_the_shop_only(target: Stack, waiting: dict[str, Any]) -> None:
     path = f"/v1/return/{waiting['merchant']}/{waiting['id']}"
     for query in ("", "?return_url=https://evil.example", "?charge=x&result=complete",
-                  "?%0d%0aLocation:%20https://evil.example", "?url=//evil.example&next=//e"):  # fmt: skip
+                  "?%0d%0aLocation:%20https://evil.example",
+                  "?url=//evil.example&next=//e"):  # fmt: skip
         answer = http("GET", target.url + path + query)
         assert answer.status == 303
         location = urlsplit(answer.headers["location"])

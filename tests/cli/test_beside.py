@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import time
 from pathlib import Path
 
+from strongroom.cli.client import Client
+from strongroom.cli.receipt import collect, pay
+from strongroom.kernel.secret import Secret
 from tests.cli.support import Run, refused, strongroom
 from tests.support.stack import Stack, http
 
@@ -69,3 +74,17 @@ def test_another_journals_key_does_not_fit(stack: Stack, tmp_path: Path) -> None
     real = strongroom("journal", "key", data_dir=stack.data_dir).out
     key.write_text(real.replace("/journal+", "/other+"))
     refused(strongroom("journal", "verify", f"--key-file={key}", data_dir=stack.data_dir), 1)
+
+
+def test_a_receipt_believes_only_the_journals_own_key(stack: Stack) -> None:
+    client = Client(stack.url, Secret(stack.secret_key))
+    paid = pay(client)
+    real = strongroom("journal", "key", data_dir=stack.data_dir).out.strip()
+    assert collect(client, paid, public_key=real).proven is True
+    name = real.split("+")[0]
+    raw = b"\x01" + bytes(range(32))
+    key_id = hashlib.sha256(name.encode() + b"\n" + raw).digest()[:4].hex()
+    other = f"{name}+{key_id}+{base64.b64encode(raw).decode()}"
+    receipt = collect(client, paid, public_key=other)
+    assert receipt.proven is False
+    assert all(entry.fault for entry in receipt.journal)

@@ -15,6 +15,7 @@ from strongroom.access import ACTIONS, Authorizer
 from strongroom.app import Gateway, Settings
 from strongroom.cli import app, main
 from strongroom.cli.command import ACTION_OF, PLAIN, PUBLIC, command, operator
+from strongroom.cli.show import console, table
 from tests.cli.support import refused, strongroom
 
 ROOT = Path(__file__).parents[2]
@@ -94,6 +95,13 @@ def test_no_secret_can_be_given_as_an_argument() -> None:
     spoken = {n for c in ALL.values() for p in c.params for n in p.opts if n.startswith("--")}
     secret = re.compile("secret|passphrase|token|password|key")
     assert not {n for n in spoken if secret.search(n) and not n.endswith("-file")}
+
+
+def test_nothing_that_is_shown_can_steer_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    console().print(table(("name",), [("Shop \x1b[31m\x9b0m\x07",)]))
+    told = capsys.readouterr().out
+    assert "Shop" in told
+    assert not {"\x1b", "\x9b", "\x07"} & set(told)
 
 
 def test_version() -> None:
