@@ -128,3 +128,16 @@ def test_hostile_nesting_and_size_end_quickly() -> None:
     scrub(digits, Pan(VISA), Cvc("444"))
     scrub(b"4 " * 131_072, Pan(VISA), Cvc("444"))
     scrub(b"cvc" + b"-" * 262_000 + b"444", Pan(VISA), Cvc("444"))
+
+
+@pytest.mark.parametrize(
+    "reference", ["ch_ba5318240000000003", "ch_4000000000000002", "4242424242424242f", "pi_3N36"]
+)
+def test_an_identifier_with_a_luhn_valid_run_is_left_alone(reference: str) -> None:
+    body = b'{"id":"' + reference.encode() + b'","status":"approved"}'
+    assert scrub(body, Pan("5555555555554444"), None) == body
+
+
+def test_the_card_at_hand_is_found_inside_an_identifier() -> None:
+    body = b'{"id":"ch_4242424242424242x"}'
+    assert b"4242424242424242" not in scrub(body, Pan("4242424242424242"), None)

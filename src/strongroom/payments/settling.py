@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from strongroom.gateways import Outcome, Result
 from strongroom.kernel.errors import StrongroomError
 from strongroom.payments import idempotency, records, writing
@@ -19,6 +21,9 @@ from strongroom.payments.model import (
 from strongroom.storage import Change, Verdict
 
 
+_log = logging.getLogger("strongroom.payments")
+
+
 async def settle(
     ctx: Context, payment: Payment, operation: Operation, outcome: Outcome, caller: Caller
 ) -> Answer:
@@ -34,6 +39,7 @@ async def settle(
             return await _give_up(ctx, payment, operation, outcome, caller)
         step = decide_outcome(payment, operation, outcome, now=ctx.now())
         if not step.done:
+            _log.warning("%s is unsettled: %s", operation.id, outcome.raw_code)
             await records.put_off(ctx.database, step.operation)
             return answer(ctx, payment, operation, caller)
         rendered = answer(ctx, step.payment, step.operation, caller)

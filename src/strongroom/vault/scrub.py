@@ -69,7 +69,7 @@ def _unescape(match: re.Match[bytes]) -> bytes:
 
 
 def _has_number(text: str, pan: Pan | None) -> bool:
-    return any(_mask_run(run[0], pan) != run[0] for run in _RUN.finditer(text))
+    return any(_mask_run(run, pan) != run[0] for run in _RUN.finditer(text))
 
 
 def _masked(body: bytes, text: str, pan: Pan | None, cvc: Cvc | None) -> bytes:
@@ -104,17 +104,24 @@ def _mask_value(value: Any, pan: Pan | None, cvc: Cvc | None, *, beside: bool) -
 
 
 def _mask_text(text: str, pan: Pan | None, cvc: Cvc | None) -> str:
-    masked = _RUN.sub(lambda run: _mask_run(run[0], pan), text)
+    masked = _RUN.sub(lambda run: _mask_run(run, pan), text)
     if cvc is None or cvc.reveal() not in masked:
         return masked
     return _CVC_BESIDE.sub(lambda match: f"{match[1]}{'*' * len(match[2])}", masked)
 
 
-def _mask_run(run: str, pan: Pan | None) -> str:
-    """Return a run of digits and separators with every card number in it masked."""
+def _mask_run(match: re.Match[str], pan: Pan | None) -> str:
+    """Return a run of digits and separators with every card number in it masked.
+
+    The number of the card at hand is found anywhere. A number that merely could be a card's is
+    left alone inside an identifier: masked, the gateway's own references would no longer be its.
+    """
+    run = match[0]
     digits = _NOT_DIGIT.sub("", run)
     if pan is not None and pan.reveal() in digits:
         return digits.replace(pan.reveal(), _mask_digits(pan.reveal()))
+    if _in_identifier(match):
+        return run
     groups = [group for group in _NOT_DIGIT.split(run) if group]
     for start in range(len(groups)):
         joined = ""
@@ -126,6 +133,12 @@ def _mask_run(run: str, pan: Pan | None) -> str:
                 rest = [*groups[:start], _mask_digits(joined), *groups[end + 1 :]]
                 return " ".join(rest)
     return run
+
+
+def _in_identifier(match: re.Match[str]) -> bool:
+    around = match.string[max(0, match.start() - 1) : match.start()]
+    around += match.string[match.end() : match.end() + 1]
+    return any(character.isalnum() or character == "_" for character in around)
 
 
 def _could_be_card(digits: str) -> bool:
