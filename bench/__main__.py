@@ -140,7 +140,7 @@ class Bench:
 
 
 def _supervisor_mb() -> float:
-    """What the supervisor takes when it is a process of its own, in MB: measured once by hand."""
+    """Return this process's RSS in MB: supervisor, load generator and tables, an upper bound."""
     import psutil
 
     return psutil.Process().memory_info().rss / 1e6

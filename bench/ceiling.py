@@ -13,8 +13,15 @@ from strongroom.gateways import Outcome, Result
 from strongroom.kernel.ids import new_id
 from strongroom.kernel.money import Money
 from strongroom.kernel.secret import Cvc, Pan, Secret
-from strongroom.payments import Answer, Caller, CaptureMethod, CreatePayment, Idempotency
-from strongroom.payments import idempotency, writing
+from strongroom.payments import (
+    Answer,
+    Caller,
+    CaptureMethod,
+    CreatePayment,
+    Idempotency,
+    idempotency,
+    writing,
+)
 from strongroom.payments.decide import Step, decide_create, decide_outcome
 from strongroom.payments.model import CardDisplay
 from strongroom.storage import Change

@@ -47,7 +47,9 @@ def memory_mb(processes: dict[int, str]) -> dict[str, float]:
     for pid, kind in processes.items():
         try:
             process = psutil.Process(pid)
-            size = process.memory_full_info().pss if kind == "postgres" else process.memory_info().rss
+            size = (
+                process.memory_full_info().pss if kind == "postgres" else process.memory_info().rss
+            )
         except psutil.Error:
             continue
         used[kind] = used.get(kind, 0.0) + size / 1e6

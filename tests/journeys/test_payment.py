@@ -138,9 +138,7 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
         ("fail", "automatic", "declined"),
     ],
 )
-def test_3ds_completed_by_return(
-    stack: Stack, verb: str, capture_method: str, status: str
-) -> None:
+def test_3ds_completed_by_return(stack: Stack, verb: str, capture_method: str, status: str) -> None:
     answer = pay(
         stack,
         CHALLENGED,
@@ -216,9 +214,7 @@ def test_review_rejected(stack: Stack) -> None:
 
 
 def test_pay_with_a_token_from_a_browser(stack: Stack) -> None:
-    made = stack.call(
-        "POST", "/v1/tokens", {"card": card(cvc=None)}, key=stack.publishable_key
-    )
+    made = stack.call("POST", "/v1/tokens", {"card": card(cvc=None)}, key=stack.publishable_key)
     assert made.status == 201
     token = made.json["id"]
     answer = stack.call(
@@ -268,9 +264,7 @@ def test_keys_belong_to_a_merchant_and_an_endpoint(stack: Stack) -> None:
     )
     assert mine.status == theirs.status == 201
     assert mine.json["id"] != theirs.json["id"]
-    refund = stack.call(
-        "POST", f"/v1/payments/{mine.json['id']}/refunds", {}, idempotency_key=key
-    )
+    refund = stack.call("POST", f"/v1/payments/{mine.json['id']}/refunds", {}, idempotency_key=key)
     assert refund.status == 201
 
 
@@ -280,9 +274,7 @@ def test_lists_page_through_everything_once(stack: Stack) -> None:
     seen: list[str] = []
     after = ""
     while True:
-        page = stack.call(
-            "GET", f"/v1/payments?limit=3&reference={reference}{after}"
-        ).json
+        page = stack.call("GET", f"/v1/payments?limit=3&reference={reference}{after}").json
         seen += [payment["id"] for payment in page["data"]]
         if not page["has_more"]:
             break

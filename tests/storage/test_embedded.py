@@ -6,8 +6,10 @@ import base64
 import hashlib
 import hmac
 import os
+import shutil
 import stat
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -198,13 +200,15 @@ async def test_a_long_path_gets_a_short_private_socket_directory(
     tmp_path, stopped_cluster, monkeypatch
 ):
     copy_cluster(stopped_cluster, tmp_path / ("long" * 30))
-    runtime = tmp_path / "run"
-    runtime.mkdir()
+    runtime = Path(tempfile.mkdtemp(prefix="run-"))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
-    with EmbeddedPostgres(tmp_path / ("long" * 30)) as server:
-        assert server.socket_dir.parent == runtime
-        assert stat.S_IMODE(server.socket_dir.stat().st_mode) == 0o700
-        assert await ask(server, "SELECT 1") == 1
+    try:
+        with EmbeddedPostgres(tmp_path / ("long" * 30)) as server:
+            assert server.socket_dir.parent == runtime
+            assert stat.S_IMODE(server.socket_dir.stat().st_mode) == 0o700
+            assert await ask(server, "SELECT 1") == 1
+    finally:
+        shutil.rmtree(runtime)
 
 
 def test_a_squatted_socket_directory_is_refused(tmp_path, stopped_cluster, monkeypatch):

@@ -44,8 +44,8 @@ OWN: dict[str, set[str]] = {
         "cache", "custody", "envelope", "material", "memory", "private_files", "sealed_file",
     },
     "payments": {
-        "attempt", "context", "creating", "events", "idempotency", "operating", "recovery", "settling",
-        "states", "writing",
+        "attempt", "context", "creating", "events", "idempotency", "operating", "recovery",
+        "settling", "states", "writing",
     },
     "storage": {
         "change", "committer", "database", "datamap", "embedded", "embedded_cluster",

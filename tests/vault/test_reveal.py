@@ -26,7 +26,7 @@ async def test_reveal_asks_records_then_decrypts(vault: CardVault, installed: Ho
     assert policy.asked == [
         {
             "principal": Operator(),
-            "action": "card:reveal",
+            "action": "token:reveal",
             "merchant": merchant,
             "context": {"purpose": "dispute", "token": token},
         }

@@ -148,4 +148,10 @@ def _pairs(raw: bytes) -> list[tuple[str, str]]:
 
 
 def _text_headers(raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
-    return {name.decode("latin-1"): value.decode("latin-1") for name, value in raw}
+    found: dict[str, str] = {}
+    for name, value in raw:
+        text = name.decode("latin-1")
+        if text in found and "signature" in text:
+            raise errors.duplicate_header(text)
+        found[text] = value.decode("latin-1")
+    return found

@@ -89,6 +89,8 @@ class BoundedProtocol(HttpToolsProtocol):
         """Hand the request on."""
         self._patience.cancel()
         self._in_head = False
+        if self.parser.get_http_version() not in ("1.1", "1.0"):
+            self._refuse("invalid_http", "The request is not valid HTTP/1.1.")
         if not self._refused:
             super().on_headers_complete()
 

@@ -16,7 +16,8 @@ import msgspec
 
 from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.limits import MAX_JSON_DEPTH
-from strongroom.kernel.secret import Cvc, Pan, Secret, luhn_valid
+from strongroom.kernel.screen import free_text_holds_card_number
+from strongroom.kernel.secret import Cvc, Pan, Secret
 
 T = TypeVar("T")
 
@@ -32,8 +33,6 @@ _UNPRINTABLE = re.compile(
 The joiners U+200C and U+200D stay: names and emoji need them.
 """
 
-_DIGIT_RUN = re.compile(r"(?<![0-9A-Za-z])[0-9](?:[ -]?[0-9]){12,18}(?![0-9A-Za-z])")
-_SEPARATORS = re.compile(r"[ -]")
 _WHERE = re.compile(r" - at (?:`key` in )?`\$([a-z0-9_.\[\]]*)`\Z")
 _MISSING = re.compile(r"missing required field `([a-z0-9_]+)`")
 _UNKNOWN = re.compile(r"unknown field `([a-z_]{1,40})`")
@@ -86,14 +85,12 @@ def check_no_card_number(text: str, *, param: str) -> None:
     Raises:
         StrongroomError: `card_number_in_text`.
     """
-    for run in _DIGIT_RUN.findall(text):
-        digits = _SEPARATORS.sub("", run)
-        if digits[0] in "23456" and luhn_valid(digits):
-            raise StrongroomError(
-                "card_number_in_text",
-                "The text holds what looks like a card number. Card data goes in card fields only.",
-                param=param,
-            )
+    if free_text_holds_card_number(text):
+        raise StrongroomError(
+            "card_number_in_text",
+            "The text holds what looks like a card number. Card data goes in card fields only.",
+            param=param,
+        )
 
 
 def _text(body: bytes) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ def console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
-    is_free = not stream.isatty() and "COLUMNS" not in os.environ
+    is_free = not stream.isatty()
     return Console(
         file=stream,
         width=_WIDTH_WITHOUT_TERMINAL if is_free else None,

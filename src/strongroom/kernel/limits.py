@@ -77,7 +77,7 @@ TOKEN_PURGE_GRACE_S = 3_600
 to end, recovery included. Longer than any attempt (REQUEST_TIMEOUT_S) and any clock difference."""
 
 TOKEN_HOLD_MAX_S = 7 * 24 * 3600
-"""Longest a payment that waits (review, 3-D Secure) may keep an unsaved card: an authorization's life."""
+"""Longest a payment that waits may keep an unsaved card: an authorization's life."""
 
 TOMBSTONE_RETENTION_S = 400 * 24 * 3600
 """A removed token stays known as removed for 13 months; the journal keeps its entry for good."""
@@ -102,7 +102,7 @@ EGRESS_CONNECTIONS_MAX = 128
 """Connections to one gateway host at once, busy and idle."""
 
 EGRESS_IDLE_S = 20
-"""An idle gateway connection is closed by us before most servers close it (they give 60 s or more)."""
+"""An idle gateway connection is closed by us before most servers close it (60 s or more)."""
 
 EGRESS_DNS_TTL_S = 30
 """How long checked addresses of a gateway are used without asking again."""

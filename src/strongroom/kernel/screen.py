@@ -6,6 +6,7 @@ The journal refuses entries with it, the API refuses free text with it (PCI DSS 
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from strongroom.kernel.secret import luhn_valid
 
@@ -58,3 +59,46 @@ def _issuer_plausible(digits: str) -> bool:
     if digits[0] == "1":
         return len(digits) == _UATP_DIGITS
     return digits[0] not in "07"
+
+
+# --- free text that people wrote -----------------------------------------------------------------
+
+_GROUPS = re.compile(r"[0-9]+(?:[^0-9A-Za-z]{1,3}[0-9]+)*")
+_CARD = re.compile(
+    r"(?:4(?:\d{12}|\d{15}|\d{18})"  # Visa
+    r"|(?:5[1-5]\d{2}|222[1-9]|22[3-9]\d|2[3-6]\d{2}|27[01]\d|2720)\d{12}"  # Mastercard
+    r"|3[47]\d{13}"  # American Express
+    r"|3(?:0[0-5]|095|[689]\d)\d{11}(?:\d{2})?(?:\d{3})?"  # Diners
+    r"|35(?:2[89]|[3-8]\d)\d{12,15}"  # JCB
+    r"|(?:6011|64[4-9]\d|65\d{2}|62\d{2}|81\d{2})\d{12,15}"  # Discover, UnionPay
+    r"|(?:50|5[6-9]|6\d)\d{10,17})\Z"  # Maestro
+)
+
+
+def free_text_holds_card_number(text: str) -> bool:
+    """Return whether people's text holds a card number of a known brand, however it is written.
+
+    Up to three characters may separate its groups; letters may touch it; digits of other scripts
+    and invisible characters are seen through. Groups are only tried whole, so that an order number
+    is refused by chance about as rarely as a card number is written in pieces.
+    """
+    folded = text if text.isascii() else _folded(text)
+    return any(_groups_hold_card(run[0]) for run in _GROUPS.finditer(folded))
+
+
+def _folded(text: str) -> str:
+    seen = (c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) != "Cf")
+    return "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in seen)
+
+
+def _groups_hold_card(run: str) -> bool:
+    groups = re.findall(r"[0-9]+", run)
+    for start in range(len(groups)):
+        digits = ""
+        for group in groups[start:]:
+            digits += group
+            if len(digits) > _MAX_DIGITS:
+                break
+            if _CARD.match(digits) and luhn_valid(digits):
+                return True
+    return False

@@ -10,6 +10,7 @@ import asyncio
 import builtins
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from urllib.parse import urlsplit, urlunsplit
 
 from strongroom.kernel.errors import StrongroomError
 from strongroom.payments import creating, events, idempotency, operating, records, recovery
@@ -180,8 +181,9 @@ class Payments:
         if payment.status is Status.REQUIRES_ACTION:
             await recovery.resolve_open(self._ctx, payment)
             payment = await self.get(merchant, payment_id)
-        joint = "&" if "?" in str(payment.return_url) else "?"
-        return f"{payment.return_url}{joint}payment={payment.id}&status={payment.status.value}"
+        parts = urlsplit(str(payment.return_url))
+        told = f"payment={payment.id}&status={payment.status.value}"
+        return urlunsplit(parts._replace(query=f"{parts.query}&{told}" if parts.query else told))
 
     async def gateway_event(
         self, gateway: str, headers: Mapping[str, str], raw_body: bytes

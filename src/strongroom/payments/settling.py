@@ -20,7 +20,6 @@ from strongroom.payments.model import (
 )
 from strongroom.storage import Change, Verdict
 
-
 _log = logging.getLogger("strongroom.payments")
 
 

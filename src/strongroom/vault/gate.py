@@ -46,7 +46,7 @@ class RevealGate:
         times.append(self._monotonic())
         allowed = authorize(
             principal,
-            action="card:reveal",
+            action="token:reveal",
             merchant=merchant,
             context={"purpose": purpose, "token": token},
         )

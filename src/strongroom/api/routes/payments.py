@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote_plus, urlsplit
 
 from strongroom.api import errors
 from strongroom.api.endpoint import Call, Endpoint, Reply
@@ -139,12 +140,14 @@ def _command(body: PaymentBody, *, live: bool) -> CreatePayment:
     exponent(body.currency)
     if body.return_url is not None:
         _check_return_url(body.return_url, live=live)
+        check_no_card_number(unquote_plus(body.return_url), param="return_url")
     if body.reference is not None:
         check_no_card_number(body.reference, param="reference")
     if body.description is not None:
         check_no_card_number(body.description, param="description")
     if body.metadata:
-        check_no_card_number("\n".join([*body.metadata, *body.metadata.values()]), param="metadata")
+        for text in (*body.metadata, *body.metadata.values()):
+            check_no_card_number(text, param="metadata")
     return CreatePayment(
         amount=Money(body.amount, body.currency),
         capture_method=CaptureMethod(body.capture_method),
@@ -166,6 +169,10 @@ def _source(method: PaymentMethodBody) -> CardInput | TokenSource:
     return card_input(method.card)
 
 
+_URL = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+")
+"""The characters of a URL (RFC 3986 section 2); all others must be percent-encoded."""
+
+
 def _check_return_url(url: str, *, live: bool) -> None:
     """Take absolute https URLs without credentials; http to this machine in test mode."""
     try:
@@ -173,9 +180,10 @@ def _check_return_url(url: str, *, live: bool) -> None:
         host, secure = parts.hostname, parts.scheme == "https"
         local = parts.scheme == "http" and host in _LOOPBACK and not live
         good = (secure or local) and host and parts.port != 0 and "@" not in parts.netloc
+        good = good and "%" not in parts.netloc and _URL.fullmatch(url) is not None
     except ValueError:
         good = False
-    if not good or not url.isascii() or " " in url or "\\" in url:
+    if not good:
         raise errors.invalid("return_url", "Use an absolute https URL without user or password.")
 
 

@@ -35,7 +35,6 @@ TIMEOUT_MS = 5_000
 """The sandbox answers at once unless it is told not to."""
 
 
-
 def authorize(base_url: str, authorization: Secret[str], op: Operation) -> OutboundRequest:
     """Make a charge with the card in its slots.
 
