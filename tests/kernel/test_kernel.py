@@ -15,6 +15,7 @@ from strongroom.kernel import canonical
 from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.ids import id_from, new_id, new_uuid7, unix_ms_of, uuid_of
 from strongroom.kernel.money import CURRENCIES, Money, exponent
+from strongroom.kernel.screen import free_text_holds_card_number
 from strongroom.kernel.secret import Pan, luhn_valid
 
 ASCII = st.text(st.characters(max_codepoint=127))
@@ -115,3 +116,11 @@ def test_a_pan_is_digits_that_pass_luhn(digits: str) -> None:
         Pan(digits)
     assert caught.value.code == "incorrect_number"
     assert digits not in str(caught.value)
+
+
+@pytest.mark.parametrize("pan", ["4012888888881881", "378282246310005", "30569309025904"])
+@given(separator=st.text("-./_ \u00a0\u200d", max_size=3), before=st.sampled_from(["", "x", "a: "]))
+def test_free_text_does_not_hide_a_card_number(pan: str, separator: str, before: str) -> None:
+    written = separator.join([pan[:4], pan[4:10], pan[10:]])
+    assert free_text_holds_card_number(f"{before}{written}")
+    assert not free_text_holds_card_number(written[:-1])

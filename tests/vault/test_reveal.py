@@ -20,7 +20,12 @@ async def test_reveal_asks_records_then_decrypts(vault: CardVault, installed: Ho
     merchant, policy = new_merchant(), Policy()
     token = await tokenize(vault, merchant)
     pan = await vault.reveal(
-        merchant, token, principal=Operator(), purpose="dispute", authorize=policy, request_id="r1"
+        merchant,
+        token,
+        principal=Operator(),
+        purpose="dispute_evidence",
+        authorize=policy,
+        request_id="r1",
     )
     assert isinstance(pan, Pan) and pan.reveal() == PAN
     assert policy.asked == [
@@ -28,7 +33,7 @@ async def test_reveal_asks_records_then_decrypts(vault: CardVault, installed: Ho
             "principal": Operator(),
             "action": "token:reveal",
             "merchant": merchant,
-            "context": {"purpose": "dispute", "token": token},
+            "context": {"purpose": "dispute_evidence"},
         }
     ]
     (entry,) = await installed.entries("vault:card:reveal")
@@ -37,7 +42,7 @@ async def test_reveal_asks_records_then_decrypts(vault: CardVault, installed: Ho
         "op_1",
         token,
         "success",
-        {"purpose": "dispute"},
+        {"purpose": "dispute_evidence"},
     )
 
 
@@ -48,7 +53,7 @@ async def test_refused_reveals_are_recorded_and_show_nothing(
     token = await tokenize(vault, merchant)
     allowed, refused = Policy(), Policy(allow=False)
     for policy, purpose, code in (
-        (refused, "dispute", "permission_denied"),
+        (refused, "dispute_evidence", "permission_denied"),
         (allowed, "curiosity", "purpose_required"),
         (allowed, "", "purpose_required"),
     ):
@@ -81,7 +86,7 @@ async def test_no_entry_no_reveal(
     await installed.sql("REVOKE INSERT ON journal.entry FROM strongroom_vault")
     with pytest.raises(StrongroomError, match="storage_unavailable"):
         await vault.reveal(
-            merchant, token, principal=Operator(), purpose="dispute", authorize=Policy()
+            merchant, token, principal=Operator(), purpose="dispute_evidence", authorize=Policy()
         )
     assert not opened
 
@@ -92,7 +97,7 @@ async def test_reveal_is_no_export(vault: CardVault, installed: House) -> None:
 
     async def reveal(who: str) -> Pan:
         return await vault.reveal(
-            merchant, token, principal=Operator(who), purpose="dispute", authorize=Policy()
+            merchant, token, principal=Operator(who), purpose="dispute_evidence", authorize=Policy()
         )
 
     for _ in range(limits.REVEALS_PER_HOUR):
@@ -113,4 +118,6 @@ async def test_an_asynchronous_policy_is_waited_for(vault: CardVault) -> None:
         raise StrongroomError("permission_denied", "Not allowed.")
 
     with pytest.raises(StrongroomError, match="permission_denied"):
-        await vault.reveal(merchant, token, principal=Operator(), purpose="dispute", authorize=no)
+        await vault.reveal(
+            merchant, token, principal=Operator(), purpose="dispute_evidence", authorize=no
+        )

@@ -292,7 +292,7 @@ async def test_ciphertext_moved_to_another_row_does_not_open(
             vault.describe(merchant, mine)
             if column == "sealed_display"
             else vault.reveal(
-                merchant, mine, principal=Operator(), purpose="dispute", authorize=Policy()
+                merchant, mine, principal=Operator(), purpose="dispute_evidence", authorize=Policy()
             )
         )
         with pytest.raises(StrongroomError, match="record_not_opened"):

@@ -16,8 +16,8 @@ from strongroom.kernel.limits import REVEALS_PER_HOUR
 from strongroom.vault import errors
 from strongroom.vault.model import Authorize, Caller
 
-PURPOSES = ("dispute", "fraud_investigation", "gateway_migration", "legal_request", "data_subject")
-"""What a clear card number may be needed for (PCI DSS 3.4.1, 3.4.2)."""
+PURPOSES = ("dispute_evidence", "law_enforcement", "gateway_migration", "incident_response")
+"""What a clear card number may be needed for (PCI DSS 3.4.1, 3.4.2); the policies say the same."""
 
 _HOUR_S = 3600
 _CALLERS_MAX = 10_000
@@ -48,7 +48,7 @@ class RevealGate:
             principal,
             action="token:reveal",
             merchant=merchant,
-            context={"purpose": purpose, "token": token},
+            context={"purpose": purpose},
         )
         if inspect.isawaitable(allowed):
             await allowed
