@@ -49,13 +49,15 @@ def copy_cluster(stopped: Path, target: Path) -> Path:
     return target
 
 
-async def fresh_database(server: EmbeddedPostgres) -> str:
-    """Make an empty database, set up as `strongroom` is, and return its name."""
+async def fresh_database(server: EmbeddedPostgres, *, template: str = "template1") -> str:
+    """Make a database, a copy of `template`, set up as `strongroom` is; return its name."""
     name = f"test_{secrets.token_hex(6)}"
     roles = "strongroom_owner, strongroom_pay, strongroom_vault, strongroom_journal"
     connection = await asyncpg.connect(**server.connect_kwargs("postgres"))
     try:
-        await connection.execute(f"CREATE DATABASE {name} OWNER strongroom_owner")
+        await connection.execute(
+            f"CREATE DATABASE {name} TEMPLATE {template} OWNER strongroom_owner"
+        )
         await connection.execute(f"REVOKE ALL ON DATABASE {name} FROM PUBLIC")
         await connection.execute(f"GRANT CONNECT ON DATABASE {name} TO {roles}, strongroom_read")
     finally:
