@@ -325,3 +325,15 @@ def test_a_client_that_hangs_up_does_not_stop_its_payment(stack: Stack) -> None:
         if page and page[0]["status"] == "captured":
             return
     pytest.fail(f"the payment did not end: {page}")
+
+
+def test_metrics_count_payments_and_gateway_calls_without_ids(stack: Stack) -> None:
+    payment = pay(stack).json["id"]
+    shown = stack.call("GET", "/metrics", key=stack.operator_read_key)
+    assert shown.status == 200
+    text = shown.body.decode()
+    assert 'gateway="sandbox",operation="authorize",result="approved"' in text
+    assert "strongroom_journal_lag_seconds" in text
+    assert "strongroom_payments_unsettled 0.0" in text
+    assert payment not in text
+    assert stack.merchant not in text

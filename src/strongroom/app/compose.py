@@ -130,6 +130,7 @@ class House:
                 ),
                 clock=self.clock,
                 patience=timedelta(seconds=settings.patience_s),
+                observe=self.metrics.gateway,
             )
         )
         self.readiness = HouseReadiness(

@@ -11,8 +11,9 @@ from datetime import datetime
 from strongroom.gateways import Connector, OperationKind, Outcome, Result
 from strongroom.gateways import Operation as GatewayOperation
 from strongroom.kernel.money import Money
+from strongroom.payments.context import Context
 from strongroom.payments.model import CaptureMethod, Kind, Operation, Payment
-from strongroom.vault import CvcHandle, NotSent, OutboundRequest, OutcomeUnknown, Vault
+from strongroom.vault import CvcHandle, NotSent, OutboundRequest, OutcomeUnknown
 
 UNCLEAR = (Result.PENDING, Result.UNKNOWN)
 _INQUIRY_DELAYS_S = (0.05, 0.5)
@@ -38,7 +39,7 @@ def gateway_operation(
 
 
 async def send(
-    vault: Vault,
+    ctx: Context,
     connector: Connector,
     operation: GatewayOperation,
     request: OutboundRequest,
@@ -49,34 +50,37 @@ async def send(
 ) -> Outcome:
     """Send an operation to its gateway and return the outcome."""
     try:
-        answer = await vault.forward(merchant, request, token=token, cvc=cvc)
+        answer = await ctx.vault.forward(merchant, request, token=token, cvc=cvc)
+        outcome = connector.parse(operation, answer)
     except NotSent:
-        return Outcome(result=Result.RETRY, raw_code="not_sent", retry_after_s=5)
+        outcome = Outcome(result=Result.RETRY, raw_code="not_sent", retry_after_s=5)
     except OutcomeUnknown:
-        return Outcome(result=Result.UNKNOWN, raw_code="no_answer")
-    return connector.parse(operation, answer)
+        outcome = Outcome(result=Result.UNKNOWN, raw_code="no_answer")
+    ctx.observe(connector.name, operation.kind.value, outcome.result.value)
+    return outcome
 
 
 async def inquire(
-    vault: Vault, connector: Connector, operation: GatewayOperation, *, merchant: str
+    ctx: Context, connector: Connector, operation: GatewayOperation, *, merchant: str
 ) -> Outcome:
     """Ask the gateway what became of an operation; follows a bounded number of pages."""
     cursor: str | None = None
     for _ in range(connector.capabilities.inquiry_pages_max):
         request = connector.inquire(operation, cursor=cursor)
         try:
-            answer = await vault.forward(merchant, request)
+            answer = await ctx.vault.forward(merchant, request)
         except (NotSent, OutcomeUnknown):
             return Outcome(result=Result.PENDING, raw_code="inquiry_failed")
         outcome = connector.parse_inquiry(operation, answer)
         if outcome.result is not Result.MORE:
+            ctx.observe(connector.name, "inquire", outcome.result.value)
             return outcome
         cursor = outcome.cursor
     return Outcome(result=Result.PENDING, raw_code="inquiry_too_long")
 
 
 async def clear_up(
-    vault: Vault,
+    ctx: Context,
     connector: Connector,
     operation: GatewayOperation,
     outcome: Outcome,
@@ -88,7 +92,7 @@ async def clear_up(
         if outcome.result not in UNCLEAR:
             break
         await asyncio.sleep(delay_s)
-        found = await inquire(vault, connector, operation, merchant=merchant)
+        found = await inquire(ctx, connector, operation, merchant=merchant)
         if found.result not in (*UNCLEAR, Result.NOT_FOUND, Result.RETRY):
             return found
     return outcome

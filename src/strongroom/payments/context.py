@@ -25,7 +25,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     """The lower rooms' doors and settings.
 
     `return_url` makes the address a cardholder's browser comes back to, from merchant and payment
-    ids; `patience` is how long a pending operation is left to the request that made it.
+    ids; `patience` is how long a pending operation is left to the request that made it; `observe`
+    is told gateway, operation and result of each gateway call.
     """
 
     database: Database
@@ -38,6 +39,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     return_url: Callable[[str, str], str]
     clock: Clock
     patience: timedelta
+    observe: Callable[[str, str, str], None] = lambda gateway, operation, result: None
 
     def now(self) -> datetime:
         """Return the wall clock."""

@@ -118,7 +118,7 @@ async def _attempt(
 ) -> Outcome:
     payment = step.payment
     outcome = await attempt.send(
-        ctx.vault,
+        ctx,
         connector,
         asked,
         request,
@@ -126,7 +126,7 @@ async def _attempt(
         token=payment.card.token,
         cvc=cvc,
     )
-    return await attempt.clear_up(ctx.vault, connector, asked, outcome, merchant=payment.merchant)
+    return await attempt.clear_up(ctx, connector, asked, outcome, merchant=payment.merchant)
 
 
 async def _card(

@@ -120,10 +120,8 @@ async def _carry_out(
 ) -> Answer:
     payment = replace(step.payment, version=step.payment.version + 1)
     connector = ctx.connectors[payment.gateway]
-    outcome = await attempt.send(ctx.vault, connector, asked, request, merchant=payment.merchant)
-    outcome = await attempt.clear_up(
-        ctx.vault, connector, asked, outcome, merchant=payment.merchant
-    )
+    outcome = await attempt.send(ctx, connector, asked, request, merchant=payment.merchant)
+    outcome = await attempt.clear_up(ctx, connector, asked, outcome, merchant=payment.merchant)
     return await settling.settle(ctx, payment, step.operation, outcome, caller)
 
 

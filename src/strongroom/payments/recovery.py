@@ -41,7 +41,7 @@ async def recover_one(ctx: Context, operation: Operation) -> None:
     asked = attempt.gateway_operation(
         payment, operation, return_url=ctx.return_url(payment.merchant, payment.id)
     )
-    outcome = await attempt.inquire(ctx.vault, connector, asked, merchant=payment.merchant)
+    outcome = await attempt.inquire(ctx, connector, asked, merchant=payment.merchant)
     if outcome.result is Result.NOT_FOUND:
         outcome = await _never_seen(ctx, connector, payment, operation, asked, outcome)
     if outcome.result is Result.ACTION_REQUIRED and _abandoned(payment, ctx.now()):
@@ -64,7 +64,7 @@ async def _never_seen(
     now = ctx.now()
     if attempt.may_send(connector, operation, now):
         sent = await attempt.send(
-            ctx.vault, connector, asked, connector.build(asked), merchant=payment.merchant
+            ctx, connector, asked, connector.build(asked), merchant=payment.merchant
         )
         if sent.result is Result.RETRY:
             return Outcome(result=Result.PENDING, raw_code=sent.raw_code)
