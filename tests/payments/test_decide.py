@@ -64,8 +64,11 @@ class PaymentMachine(RuleBasedStateMachine):
 
     pending: list[Operation]
 
-    @initialize(amount=st.integers(1, 10_000), method=st.sampled_from(CaptureMethod))
-    def create(self, amount: int, method: CaptureMethod) -> None:
+    @initialize(
+        amount=st.integers(1, 10_000), method=st.sampled_from(CaptureMethod), multi=st.booleans()
+    )
+    def create(self, amount: int, method: CaptureMethod, multi: bool = True) -> None:
+        self.multi_capture = multi
         command = CreatePayment(amount=Money(amount, "EUR"), capture_method=method, source=SOURCE)
         step = decide.decide_create(
             command,
@@ -99,6 +102,7 @@ class PaymentMachine(RuleBasedStateMachine):
                 claim=None,
                 now=NOW,
                 patience=PATIENCE,
+                multi_capture=self.multi_capture,
             )
         )
 
@@ -230,3 +234,24 @@ def test_a_void_before_authorization_waits_for_captures_in_flight() -> None:
         authorized, void.operation, outcome(Result.SUCCEEDED), now=NOW
     ).payment
     assert (voided.status, voided.authorized_minor) == (Status.CANCELED, 0)
+
+
+def test_one_capture_only_releases_the_rest() -> None:
+    machine = PaymentMachine()
+    machine.create(amount=100, method=CaptureMethod.MANUAL)
+    authorized = decide.decide_outcome(
+        machine.payment, machine.pending[0], outcome(Result.APPROVED), now=NOW
+    ).payment
+    given = {"claim": None, "now": NOW, "patience": PATIENCE, "multi_capture": False}
+    step = decide.decide_capture(authorized, amount_minor=30, operation=new_id("op"), **given)
+    assert isinstance(step, decide.Step)
+    second = decide.decide_capture(step.payment, amount_minor=5, operation=new_id("op"), **given)
+    assert isinstance(second, Refusal)
+    done = decide.decide_outcome(
+        step.payment, step.operation, outcome(Result.SUCCEEDED), now=NOW
+    ).payment
+    assert (done.status, done.captured_minor, done.authorized_minor) == (Status.CAPTURED, 30, 30)
+    refused = decide.decide_outcome(
+        step.payment, step.operation, outcome(Result.REJECTED), now=NOW
+    ).payment
+    assert (refused.status, refused.capturable_minor) == (Status.AUTHORIZED, 100)

@@ -38,6 +38,9 @@ ACTION_POLL = timedelta(minutes=5)
 UNAUTHORIZED = "before_authorization"
 """Reason of a void that was asked for while the cardholder still had to authenticate."""
 
+RELEASES_REST = "releases_rest"
+"""Reason of a capture at a gateway that takes one capture only: what it leaves is released."""
+
 _RELEASABLE = (Status.AUTHORIZED, Status.PARTIALLY_CAPTURED, Status.REQUIRES_REVIEW)
 
 
@@ -107,8 +110,12 @@ def decide_capture(
     claim: UUID | None,
     now: datetime,
     patience: timedelta,
+    multi_capture: bool = True,
 ) -> Step | Refusal:
-    """Decide whether `amount_minor` (None: all that is left) may be captured, and reserve it."""
+    """Decide whether `amount_minor` (None: all that is left) may be captured, and reserve it.
+
+    Where the gateway takes one capture only, the whole rest is reserved and then released.
+    """
     if payment.status not in (Status.AUTHORIZED, Status.PARTIALLY_CAPTURED):
         return Refusal.NOT_CAPTURABLE
     amount = payment.capturable_minor if amount_minor is None else amount_minor
@@ -118,12 +125,14 @@ def decide_capture(
         return Refusal.AMOUNT_NOT_POSITIVE
     if amount > payment.capturable_minor:
         return Refusal.AMOUNT_EXCEEDS_CAPTURABLE
-    reserved = replace(payment, capturing_minor=payment.capturing_minor + amount, updated_at=now)
-    return Step(
-        reserved,
-        _operation(payment, operation, Kind.CAPTURE, amount, claim, now, patience),
-        done=False,
-    )
+    made = _operation(payment, operation, Kind.CAPTURE, amount, claim, now, patience)
+    if multi_capture:
+        reserve = payment.capturing_minor + amount
+    elif payment.capturing_minor:
+        return Refusal.OPERATION_IN_PROGRESS
+    else:
+        reserve, made = payment.capturable_minor, replace(made, reason=RELEASES_REST)
+    return Step(replace(payment, capturing_minor=reserve, updated_at=now), made, done=False)
 
 
 def decide_void(
@@ -277,12 +286,14 @@ def _succeeded(payment: Payment, operation: Operation, outcome: Outcome, now: da
     ended = _ended(operation, Progress.SUCCEEDED, outcome, now)
     if operation.kind is Kind.CAPTURE:
         done = payment.captured_minor + amount
-        rest = done == payment.authorized_minor
+        closes = operation.reason == RELEASES_REST
+        rest = closes or done == payment.authorized_minor
         after = replace(
             payment,
             status=move(payment.status, Event.CAPTURE_REST if rest else Event.CAPTURE_PART),
+            authorized_minor=done if closes else payment.authorized_minor,
             captured_minor=done,
-            capturing_minor=payment.capturing_minor - amount,
+            capturing_minor=0 if closes else payment.capturing_minor - amount,
             updated_at=now,
         )
         return Step(after, ended, (captured(amount, payment.currency),))
@@ -323,6 +334,8 @@ def _rejected(payment: Payment, operation: Operation, outcome: Outcome, now: dat
         freed = replace(payment, refunding_minor=payment.refunding_minor - amount)
     elif operation.reason == UNAUTHORIZED:
         freed = payment
+    elif operation.reason == RELEASES_REST:
+        freed = replace(payment, capturing_minor=0)
     else:
         freed = replace(payment, capturing_minor=payment.capturing_minor - amount)
     return Step(replace(freed, updated_at=now), ended)

@@ -80,6 +80,7 @@ class Payments:
                 claim=key.id,
                 now=now,
                 patience=self._ctx.patience,
+                multi_capture=self._ctx.connectors[payment.gateway].capabilities.multi_capture,
             )
 
         return await self._operate(merchant, payment_id, "capture", decider, caller, idempotency)
