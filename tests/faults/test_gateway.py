@@ -84,6 +84,13 @@ def test_a_slow_gateway_is_waited_for(bad: Stack, fault: str) -> None:
     assert pay(bad).json["status"] == "captured"
 
 
+def test_recovery_does_not_believe_that_a_call_under_way_was_never_made(bad: Stack) -> None:
+    """Recovery looks after a second here; the gateway begins to work on it after two and a half."""
+    arm(bad, "charge", "slow=2500")
+    answer = pay(bad)
+    assert (answer.status, answer.json["status"]) == (201, "captured")
+
+
 @pytest.mark.parametrize("fault", [*PROCESSED, *NOT_PROCESSED])
 @pytest.mark.parametrize("verb", ["capture", "cancel", "refunds"])
 def test_every_later_operation_happens_once(bad: Stack, verb: str, fault: str) -> None:
