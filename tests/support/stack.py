@@ -55,7 +55,9 @@ class Stack:
         patience_s: float = 3.0,
         workers: int = 1,
         server_module: str = "strongroom.app.serving",
+        environ: dict[str, str] | None = None,
     ) -> None:
+        self._environ = {**os.environ, **(environ or {})}
         self._server_module = server_module
         self.data_dir = root / "data"
         self.ready_file = root / "ready.json"
@@ -84,6 +86,7 @@ class Stack:
                 stdout=log,
                 stderr=log,
                 cwd=Path(__file__).parents[2],
+                env=self._environ,
             )
         deadline = time.monotonic() + 60
         while not self.ready_file.exists():

@@ -1,0 +1,47 @@
+"""A PostgreSQL that is given by URL: same program, roles taken with SET ROLE, no server of ours."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from strongroom.kernel.secret import Secret
+from strongroom.storage import Database, Target
+from strongroom.storage.change import StorageUnavailable
+from strongroom.storage.embedded import EmbeddedPostgres
+from tests.support.pay import operate, pay
+from tests.support.postgres import drop_database, fresh_database
+from tests.support.stack import Stack
+
+
+def test_the_program_runs_on_a_given_database(postgres: EmbeddedPostgres, tmp_path: Path) -> None:
+    name = asyncio.run(fresh_database(postgres))
+    url = postgres.url("postgres", database=name)
+    stack = Stack(tmp_path, environ={"STRONGROOM_DATABASE_URL": url.reveal()})
+    try:
+        for _ in range(2):
+            stack.start()
+            payment = pay(stack, capture_method="manual").json
+            assert payment["status"] == "authorized"
+            assert operate(stack, payment["id"], "capture").json["status"] == "captured"
+            assert not (stack.data_dir / "postgres").exists()
+            asyncio.run(the_serving_role_cannot_read_the_vault(url))
+            assert url.reveal() not in " ".join(stack.processes().values())
+            stack.stop()
+    finally:
+        stack.stop()
+        asyncio.run(drop_database(postgres, name))
+
+
+async def the_serving_role_cannot_read_the_vault(url: Secret[str]) -> None:
+    database = Database(Target(url=url, role="strongroom_pay"), size=1)
+    await database.open()
+    try:
+        assert await database.fetchval("SELECT count(*) FROM pay.payment") > 0
+        with pytest.raises(StorageUnavailable, match="storage_unavailable") as denied:
+            await database.fetch("SELECT * FROM vault.card")
+        assert "42501" in denied.value.detail
+    finally:
+        await database.close()
