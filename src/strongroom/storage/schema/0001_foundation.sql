@@ -10,8 +10,13 @@ BEGIN
     ] LOOP
         IF NOT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = wanted) THEN
             EXECUTE format('CREATE ROLE %I NOLOGIN', wanted);
-            EXECUTE format('GRANT %I TO CURRENT_USER', wanted);
         END IF;
+        -- Without the right to grant, the role's own URL is used (docs/operations/settings.md).
+        BEGIN
+            EXECUTE format('GRANT %I TO CURRENT_USER', wanted);
+        EXCEPTION WHEN insufficient_privilege OR invalid_grant_operation THEN
+            NULL;
+        END;
     END LOOP;
 END
 $$;
