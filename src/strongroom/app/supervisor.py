@@ -25,6 +25,7 @@ from strongroom.app.initialize import SANDBOX_SECRET, SANDBOX_WEBHOOK_SECRET, in
 from strongroom.app.settings import FILE, Gateway, Mode, Settings, load, write_private
 from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.limits import DRAIN_TIMEOUT_S
+from strongroom.keys import harden_process
 from strongroom.storage.embedded import EmbeddedPostgres
 
 READY_TIMEOUT_S = 60.0
@@ -120,6 +121,7 @@ class Supervisor:
             self._postgres = None
 
     def _start(self) -> Ready:
+        harden_process()
         self._socket = socket.create_server((self._host, self._port), backlog=_BACKLOG)
         self._socket.set_inheritable(True)
         self._url = f"http://{self._host}:{self._socket.getsockname()[1]}"
