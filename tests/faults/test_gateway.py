@@ -145,3 +145,26 @@ def test_a_load_with_faults_ends_with_equal_books(bad: Stack) -> None:
             list(pool.map(lambda _: pay(bad), range(4)))
     assert gateway(bad)["charges"] > before
     truth.check(bad)
+
+
+def test_after_some_failures_callers_are_told_at_once(bad: Stack) -> None:
+    """A gateway that refuses connections opens the circuit: no payment is even begun."""
+    pid = next(iter(bad.processes("strongroom.app.supervisor") or [bad.pid]))
+    os.kill(pid, signal.SIGSTOP)  # so that it does not bring the gateway back
+    try:
+        os.kill(next(iter(bad.processes("strongroom.app.sandboxing"))), signal.SIGKILL)
+        time.sleep(0.2)
+        reference = new_key()
+        answers = [pay(bad, reference=reference) for _ in range(8)]
+        assert {answer.status for answer in answers} <= {503, 202}
+        assert answers[-1].status == 503
+        assert answers[-1].json["code"] == "gateway_unavailable"
+        begun = bad.call("GET", f"/v1/payments?reference={reference}&limit=100").json["data"]
+        assert len(begun) < len(answers)
+        assert all(payment["amount_captured"] == 0 for payment in begun)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    deadline = time.monotonic() + 20
+    while (answer := pay(bad)).status != 201 and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert answer.status == 201

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from typing import Any
 from uuid import UUID
@@ -124,3 +125,12 @@ def test_free_text_does_not_hide_a_card_number(pan: str, separator: str, before:
     written = separator.join([pan[:4], pan[4:10], pan[10:]])
     assert free_text_holds_card_number(f"{before}{written}")
     assert not free_text_holds_card_number(written[:-1])
+
+
+def test_references_that_merchants_make_are_taken() -> None:
+    chance = random.Random(7)  # noqa: S311 (repeatable, not secret)
+    made = [f"{chance.getrandbits(128):032x}" for _ in range(100_000)]
+    refused = [reference for reference in made if free_text_holds_card_number(reference)]
+    assert len(refused) < 10
+    dashed = [str(UUID(reference)) for reference in made]
+    assert not any(map(free_text_holds_card_number, dashed))

@@ -8,6 +8,8 @@ from typing import Any
 
 from tests.support.stack import Answer, Stack
 
+_LETTERS = str.maketrans("0123456789", "ghijklmnop")
+
 APPROVED = "4242424242424242"
 DECLINED = "4000000000009995"
 CHALLENGED = "4000002760003184"
@@ -32,8 +34,8 @@ def body(number: str = APPROVED, amount: int = 1099, **fields: Any) -> dict[str,
 
 
 def new_key() -> str:
-    """Return a fresh idempotency key."""
-    return os.urandom(8).hex()
+    """Return a fresh key or reference: letters, so that it never looks like a card number."""
+    return os.urandom(10).hex().translate(_LETTERS)
 
 
 def pay(stack: Stack, number: str = APPROVED, amount: int = 1099, **fields: Any) -> Answer:

@@ -17,7 +17,7 @@ from strongroom.journal import MARKER, Journal, Sequencer, Witness
 from strongroom.kernel.clock import SystemClock
 from strongroom.keys import Keyring
 from strongroom.ledger import Ledger
-from strongroom.payments import Context, Payments
+from strongroom.payments import Breaker, Context, Payments
 from strongroom.storage import Committer, Database
 from strongroom.vault import CardVault, EgressPolicy
 
@@ -130,6 +130,7 @@ class House:
                 ),
                 clock=self.clock,
                 patience=timedelta(seconds=settings.patience_s),
+                breaker=Breaker(self.clock),
                 observe=self.metrics.gateway,
             )
         )

@@ -153,7 +153,7 @@ class Supervisor:
         lines = file.read_text("utf-8").splitlines()
         in_sandbox = False
         for number, line in enumerate(lines):
-            if line.startswith("public_url"):
+            if line.startswith(('public_url = ""', 'public_url = "http://127.0.0.1:')):
                 lines[number] = f'public_url = "{self._url}"'
             if line.startswith("name ="):
                 in_sandbox = line.endswith('"sandbox"')

@@ -1,5 +1,6 @@
 """Payments: the state machine, authorize, capture, void, refund, 3DS, idempotency, recovery."""
 
+from strongroom.payments.breaker import Breaker
 from strongroom.payments.context import Context
 from strongroom.payments.flow import Payments
 from strongroom.payments.model import (
@@ -17,6 +18,7 @@ from strongroom.payments.model import (
 
 __all__ = [
     "Answer",
+    "Breaker",
     "Caller",
     "CaptureMethod",
     "Context",

@@ -51,8 +51,10 @@ async def send(
     """Send an operation to its gateway and return the outcome."""
     try:
         answer = await ctx.vault.forward(merchant, request, token=token, cvc=cvc)
+        ctx.breaker.reached(connector.name)
         outcome = connector.parse(operation, answer)
     except NotSent:
+        ctx.breaker.failed(connector.name)
         outcome = Outcome(result=Result.RETRY, raw_code="not_sent", retry_after_s=5)
     except OutcomeUnknown:
         outcome = Outcome(result=Result.UNKNOWN, raw_code="no_answer")

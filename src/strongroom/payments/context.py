@@ -12,6 +12,7 @@ from strongroom.kernel.clock import Clock
 from strongroom.kernel.ids import id_from, uuid_of
 from strongroom.ledger import Ledger
 from strongroom.payments import records
+from strongroom.payments.breaker import Breaker
 from strongroom.payments.errors import not_found
 from strongroom.payments.model import Operation, Payment, Refund, Renderer
 from strongroom.storage import Committer, Database
@@ -39,6 +40,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     return_url: Callable[[str, str], str]
     clock: Clock
     patience: timedelta
+    breaker: Breaker
     observe: Callable[[str, str, str], None] = lambda gateway, operation, result: None
 
     def now(self) -> datetime:

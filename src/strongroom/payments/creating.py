@@ -32,6 +32,7 @@ async def create(
     if refusal is not None:
         raise refused(refusal)
     gateway = route(ctx.routing, merchant=merchant)
+    ctx.breaker.check(gateway)
     key, card = await _card(ctx, merchant, command, caller, source)
     cvc = await _hold(ctx, merchant, command, card)
     try:

@@ -46,6 +46,7 @@ async def operate(
         step = decider(payment, new_id("op"), key, now)
         if isinstance(step, Refusal):
             return await _refuse(ctx, payment, verb, step, key, caller)
+        ctx.breaker.check(payment.gateway)
         asked = attempt.gateway_operation(step.payment, step.operation, return_url=None)
         request = ctx.connectors[payment.gateway].build(asked)
         change = Change()
