@@ -41,7 +41,7 @@ def blocks(page: str) -> list[str]:
 
 
 def programs(folder: Path, *, own_curl: bool = False) -> Path:
-    """Put `python3`, `strongroom` and, where the machine has none, `curl` into a folder for PATH."""
+    """Put `python3`, `strongroom` and, where there is none, `curl` into a folder for PATH."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, target in (("python3", sys.executable), ("strongroom", _beside("strongroom"))):
         if not (folder / name).exists():
