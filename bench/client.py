@@ -23,16 +23,10 @@ class Connection(asyncio.Protocol):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Collect an answer with a Content-Length."""
+        """Collect an answer with a Content-Length, or one in chunks."""
         self._buffer += data
         head, separator, body = self._buffer.partition(b"\r\n\r\n")
-        if not separator:
-            return
-        lowered = head.lower()
-        start = lowered.find(b"content-length:") + 15
-        end = lowered.find(b"\r\n", start)
-        length = int(lowered[start : end if end > 0 else None])
-        if len(body) < length:
+        if not separator or not _whole(head.lower(), body):
             return
         self._buffer = b""
         if self._waiting is not None and not self._waiting.done():
@@ -54,6 +48,15 @@ class Connection(asyncio.Protocol):
         """Close the connection."""
         if self._transport is not None:
             self._transport.close()
+
+
+def _whole(head: bytes, body: bytes) -> bool:
+    """Return whether all of the body is there. Answers are ours or a known server's: no trailers."""
+    if b"transfer-encoding: chunked" in head:
+        return body.endswith(b"\r\n0\r\n\r\n")
+    start = head.find(b"content-length:") + 15
+    end = head.find(b"\r\n", start)
+    return len(body) >= int(head[start : end if end > 0 else None])
 
 
 class Result(msgspec.Struct):

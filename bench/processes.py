@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import psutil
@@ -12,6 +13,13 @@ KINDS = {
     "strongroom.app.sandboxing": "gateway",
     "postgres": "postgres",
 }
+
+
+def free_port() -> int:
+    """Return a TCP port of the loopback address that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def tree(data_dir: Path) -> dict[int, str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from strongroom.api import model, strict
 from strongroom.kernel.errors import StrongroomError
@@ -12,6 +14,10 @@ from strongroom.kernel.secret import Pan
 
 CARD = {"number": "4242424242424242", "exp_month": 12, "exp_year": 2031, "cvc": "123"}
 PAYMENT = {"amount": 1099, "currency": "EUR", "payment_method": {"card": CARD}}
+
+
+_FILLER = "x" * 1024
+"""Makes a body large enough for the fast reading."""
 
 
 def code_of(body: bytes) -> str:
@@ -64,6 +70,9 @@ def code_of(body: bytes) -> str:
 )
 def test_ambiguous_json_is_refused(body: bytes, code: str) -> None:
     assert code_of(body) == code
+    if body[:1] in b"{[" and body[1:] and code != "json_too_deep":
+        large = b'{"filler":"%b","it":%b}' % (_FILLER.encode(), body)
+        assert code_of(large) == code
 
 
 @pytest.mark.parametrize(
@@ -80,6 +89,37 @@ def test_ambiguous_json_is_refused(body: bytes, code: str) -> None:
 )
 def test_plain_json_is_read_as_it_stands(body: bytes) -> None:
     assert strict.decode(body) == json.loads(body)
+
+
+_TEXTS = st.text(st.sampled_from('abé"\\:{}[], \n\x7f\u202e0-'), max_size=8)
+_VALUES = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(-(2**60), 2**60), st.floats(), _TEXTS),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4), st.dictionaries(_TEXTS, inner, max_size=4)
+    ),
+    max_leaves=30,
+)
+
+
+def outcome(body: bytes) -> object:
+    try:
+        return repr(strict.decode(body))
+    except StrongroomError as refusal:
+        return refusal.code
+
+
+@given(value=_VALUES, ascii_only=st.booleans(), name=_TEXTS, again=st.booleans())
+def test_large_bodies_are_read_as_small_ones_are(
+    value: object, ascii_only: bool, name: str, again: bool
+) -> None:
+    """The fast reading of large bodies takes and refuses what the strict parser does."""
+    inner = json.dumps(value, ensure_ascii=ascii_only)
+    pair = f"{json.dumps(name)} :{inner}"
+    text = f"[{{{pair}{', ' + pair if again else ''}}}]"
+    large = f'["{_FILLER}",{text}]'.encode("utf-8", "surrogatepass")
+    slow = outcome(text.encode("utf-8", "surrogatepass"))
+    expected = f"['{_FILLER}', {slow}]" if str(slow).startswith("[") else slow
+    assert outcome(large) == expected
 
 
 @pytest.mark.parametrize(
