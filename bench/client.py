@@ -51,7 +51,7 @@ class Connection(asyncio.Protocol):
 
 
 def _whole(head: bytes, body: bytes) -> bool:
-    """Return whether all of the body is there. Answers are ours or a known server's: no trailers."""
+    """Return whether all of the body is there; no answer here has trailers."""
     if b"transfer-encoding: chunked" in head:
         return body.endswith(b"\r\n0\r\n\r\n")
     start = head.find(b"content-length:") + 15

@@ -127,7 +127,7 @@ class OpenBao:
                 return
 
     def _call(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        request = urllib.request.Request(  # noqa: S310 (our own loopback address)
+        request = urllib.request.Request(
             f"http://{self.host}:{self.port}{path}",
             data=None if body is None else json.dumps(body).encode(),
             headers={"X-Vault-Token": _ROOT_TOKEN, "Content-Type": "application/json"},

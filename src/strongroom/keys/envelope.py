@@ -92,6 +92,16 @@ def place(context: Context) -> bytes:
     )
 
 
+def around(context: Context) -> tuple[bytes, bytes]:
+    """Return what stands before and after the token in `place(context)`.
+
+    Good for every token of the same length: the length is in the part before.
+    """
+    whole, token = place(context), context.token.encode()
+    start = 2 * _LENGTH.size + len(context.subject.encode())
+    return whole[:start], whole[start + len(token) :]
+
+
 def encrypt(aead: AESGCM, head: bytes, plaintext: bytes, aad: bytes) -> bytes:
     """Return a record: the header, a fresh random nonce and the ciphertext with its tag."""
     nonce = _urandom(NONCE_BYTES)

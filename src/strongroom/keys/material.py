@@ -7,15 +7,28 @@ key is to drop its object.
 from __future__ import annotations
 
 import hmac
+import os
+from collections.abc import Sequence
+from itertools import count
 from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from strongroom.kernel.secret import Secret
 from strongroom.keys import errors
-from strongroom.keys.envelope import decrypt, encrypt, header, parts, place
+from strongroom.keys.envelope import (
+    NONCE_BYTES,
+    around,
+    decrypt,
+    encrypt,
+    header,
+    parts,
+    place,
+)
 from strongroom.keys.model import Context, KeyRecord
 
 
@@ -58,6 +71,31 @@ class DataKey:
         aad = self._world + place(context) + self._key_part
         return encrypt(self._aead, self._head, plaintext, aad)
 
+    def seal_many(self, like: Context, values: Sequence[tuple[str, bytes]]) -> list[bytes]:
+        """Return a record for each (token, plaintext), in the context `like` but for its token.
+
+        Tokens are of one length, so that what is bound around them is built once.
+
+        Raises:
+            StrongroomError: `key_exhausted` when not enough uses are set aside (fail closed).
+        """
+        allowance = self._allowance
+        if allowance is None or allowance.left < len(values):
+            raise errors.key_exhausted(f"dek {self.id} has no uses set aside")
+        allowance.left -= len(values)
+        before, after = around(like)
+        before, after, length = self._world + before, after + self._key_part, len(like.token)
+        nonces, seal, head = os.urandom(NONCE_BYTES * len(values)), self._aead.encrypt, self._head
+        records = []
+        for start, (token, plaintext) in zip(count(0, NONCE_BYTES), values, strict=False):
+            if len(token) != length:
+                raise ValueError("tokens of one call have one length")
+            nonce = nonces[start : start + NONCE_BYTES]
+            records.append(
+                head + nonce + seal(nonce, plaintext, before + token.encode("ascii") + after)
+            )
+        return records
+
     def open(self, context: Context, record: bytes) -> bytes:
         """Return what was sealed in this context.
 
@@ -72,15 +110,19 @@ class DataKey:
 class IndexKey:
     """A merchant's key for fingerprints and commitments: HMAC-SHA-256 under named domains."""
 
-    __slots__ = ("_key", "version")
+    __slots__ = ("_keyed", "version")
 
     def __init__(self, key: Secret[bytes], record: KeyRecord) -> None:
-        self._key = key
+        # A keyed state of the library's, copied for each use: a third of the time of a new HMAC,
+        # and no copy of the key's bytes in an object of Python's.
+        self._keyed = HMAC(key.reveal(), SHA256())
         self.version = record.version
 
     def mac(self, domain: bytes, data: bytes) -> bytes:
         """Return 32 bytes; domains never share values (`pan`, `visible`, `commitment`)."""
-        return hmac.digest(self._key.reveal(), domain + b"\0" + data, "sha256")
+        keyed = self._keyed.copy()
+        keyed.update(domain + b"\0" + data)
+        return keyed.finalize()
 
 
 class KeyedHash:

@@ -30,9 +30,15 @@ from strongroom.vault.gate import RevealGate, reveal_entry
 from strongroom.vault.model import Authorize, Caller, CardInput, CvcHandle, TokenView
 from strongroom.vault.records import StoredCard
 from strongroom.vault.scrub import scrubbed
-from strongroom.vault.tokens import CARD_FIELD, DISPLAY_FIELD, merchant_uuid, seal_card, view_of
+from strongroom.vault.tokens import (
+    CARD_FIELD,
+    DISPLAY_FIELD,
+    SEALS_PER_CARD,
+    merchant_uuid,
+    seal_cards,
+    view_of,
+)
 
-_SEALS_PER_CARD = 2
 _GUARD_TRIES = 5
 _HOLD_MAX = timedelta(seconds=limits.TOKEN_HOLD_MAX_S)
 _TOMBSTONES = timedelta(seconds=limits.TOMBSTONE_RETENTION_S)
@@ -88,10 +94,10 @@ class CardVault:
         now = self._clock.now()
         brand = decide.check_card(card, mode=self._keyring.mode, now=now)
         index = await self._keyring.index_key(merchant)
-        key = await self._keyring.data_key(merchant, uses=_SEALS_PER_CARD)
+        key = await self._keyring.data_key(merchant, uses=SEALS_PER_CARD)
         change = Change()
-        stored, view = seal_card(
-            merchant, card, brand.name, key=key, index=index, saved=saved, now=now
+        ((stored, view),) = seal_cards(
+            merchant, [card], [brand.name], key=key, index=index, saved=saved, now=now
         )
         _add(change, stored, view, merchant, actor=actor, request_id=request_id)
         await self._committer.submit(change)
@@ -113,13 +119,12 @@ class CardVault:
         now = self._clock.now()
         brands = [self._checked(card, number, now) for number, card in enumerate(cards)]
         index = await self._keyring.index_key(merchant)
-        key = await self._keyring.data_key(merchant, uses=_SEALS_PER_CARD * len(cards))
+        key = await self._keyring.data_key(merchant, uses=SEALS_PER_CARD * len(cards))
         change = Change()
         views = []
-        for card, brand in zip(cards, brands, strict=True):
-            stored, view = seal_card(
-                merchant, card, brand, key=key, index=index, saved=saved, now=now
-            )
+        for stored, view in seal_cards(
+            merchant, cards, brands, key=key, index=index, saved=saved, now=now
+        ):
             _add(change, stored, view, merchant, actor=actor, request_id=request_id)
             views.append(view)
         await self._committer.submit(change)

@@ -7,6 +7,7 @@ lie in order, then 94 bits from the operating system's generator. Nothing of the
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 from uuid import UUID
@@ -26,13 +27,19 @@ _VERSION_8 = 0x8 << 76
 _VARIANT = 0x2 << 62
 _KEEP = ~(0xF << 76 | 0x3 << 62)
 _MINUTES_MASK = 0xFFF_FFFF
+_RANDOM_BYTES = 13
+SEALS_PER_CARD = 2
 
 
-def new_token_uuid(now: datetime) -> UUID:
-    """Return a fresh uuid for a token made at `now`."""
+def new_token_uuids(now: datetime, count: int) -> list[UUID]:
+    """Return fresh uuids for tokens made at `now`."""
     minutes = int(now.timestamp()) // 60 & _MINUTES_MASK
-    value = minutes << 100 | int.from_bytes(os.urandom(13), "big") >> 4
-    return UUID(int=value & _KEEP | _VERSION_8 | _VARIANT)
+    fixed = minutes << 100 | _VERSION_8 | _VARIANT
+    random = os.urandom(_RANDOM_BYTES * count)
+    return [
+        UUID(int=fixed | int.from_bytes(random[at : at + _RANDOM_BYTES], "big") >> 4 & _KEEP)
+        for at in range(0, len(random), _RANDOM_BYTES)
+    ]
 
 
 @lru_cache(maxsize=4096)
@@ -41,37 +48,53 @@ def merchant_uuid(merchant: str) -> UUID:
     return uuid_of(merchant, "mer")
 
 
-def seal_card(
+def seal_cards(
     merchant: str,
-    card: CardInput,
-    brand: str,
+    cards: Sequence[CardInput],
+    brands: Sequence[str],
     *,
     key: DataKey,
     index: IndexKey,
     saved: bool,
     now: datetime,
-) -> tuple[StoredCard, TokenView]:
-    """Return the row and the view of a new token. Two uses of `key` must be set aside."""
-    uuid = new_token_uuid(now)
-    token = id_from("tok", uuid)
-    fingerprint = index.mac(b"pan", decide.number_bytes(card))
-    visible = UUID(bytes=index.mac(b"visible", fingerprint)[:16])
-    shown = decide.shown_of(card, brand, fingerprint=id_from("fp", visible))
-    stored = StoredCard(
-        merchant_id=merchant_uuid(merchant),
-        id=uuid,
-        version=1,
-        fingerprint=fingerprint,
-        index_version=index.version,
-        sealed_card=key.seal(Context(merchant, token, CARD_FIELD), decide.pack_card(card)),
-        sealed_display=key.seal(Context(merchant, token, DISPLAY_FIELD), decide.pack_shown(shown)),
-        key_version=key.version,
-        saved=saved,
-        expires_at=None if saved else now + _TTL,
-        purge_after=None if saved else now + _TTL + _GRACE,
-        created_at=now,
-    )
-    return stored, view_of(token, stored, shown)
+) -> list[tuple[StoredCard, TokenView]]:
+    """Return row and view of a new token for each card; its uses of `key` must be set aside."""
+    uuids = new_token_uuids(now, len(cards))
+    tokens = [id_from("tok", uuid) for uuid in uuids]
+    fingerprints = [index.mac(b"pan", decide.number_bytes(card)) for card in cards]
+    shown = [
+        decide.shown_of(card, brand, fingerprint=_visible(index, fingerprint))
+        for card, brand, fingerprint in zip(cards, brands, fingerprints, strict=True)
+    ]
+    packed = zip(tokens, map(decide.pack_card, cards), strict=True)
+    sealed_cards = key.seal_many(Context(merchant, tokens[0], CARD_FIELD), list(packed))
+    packed = zip(tokens, map(decide.pack_shown, shown), strict=True)
+    sealed_shown = key.seal_many(Context(merchant, tokens[0], DISPLAY_FIELD), list(packed))
+    owner = merchant_uuid(merchant)
+    expires_at, purge_after = (None, None) if saved else (now + _TTL, now + _TTL + _GRACE)
+    made = []
+    for at, token in enumerate(tokens):
+        stored = StoredCard(
+            merchant_id=owner,
+            id=uuids[at],
+            version=1,
+            fingerprint=fingerprints[at],
+            index_version=index.version,
+            sealed_card=sealed_cards[at],
+            sealed_display=sealed_shown[at],
+            key_version=key.version,
+            saved=saved,
+            expires_at=expires_at,
+            purge_after=purge_after,
+            created_at=now,
+        )
+        made.append((stored, view_of(token, stored, shown[at])))
+    return made
+
+
+def _visible(index: IndexKey, fingerprint: bytes) -> str:
+    """Return the fingerprint that callers see: it tells nothing of the one that is stored."""
+    return id_from("fp", UUID(bytes=index.mac(b"visible", fingerprint)[:16]))
 
 
 def view_of(token: str, stored: StoredCard, shown: decide.Shown) -> TokenView:
