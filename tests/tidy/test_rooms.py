@@ -53,7 +53,7 @@ OWN: dict[str, set[str]] = {
         "installation", "migrate", "statement",
     },
     "vault": {
-        "brands", "courier", "cvc", "egress", "fill", "fresh", "gate", "origins", "scrub",
+        "brands", "courier", "cvc", "egress", "entries", "fill", "fresh", "gate", "origins", "scrub",
         "tokens", "wire",
     },
 }  # fmt: skip

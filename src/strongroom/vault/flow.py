@@ -16,7 +16,7 @@ from strongroom.journal import Entry, record
 from strongroom.kernel import limits
 from strongroom.kernel.clock import Clock, SystemClock
 from strongroom.kernel.errors import StrongroomError
-from strongroom.kernel.ids import id_from, uuid_of
+from strongroom.kernel.ids import uuid_of
 from strongroom.kernel.secret import Cvc, Pan
 from strongroom.keys import Context, Keyring
 from strongroom.storage import Change, Committer, Database, Verdict
@@ -24,6 +24,7 @@ from strongroom.vault import decide, errors, records
 from strongroom.vault.courier import Courier
 from strongroom.vault.cvc import CvcSafe
 from strongroom.vault.egress import EgressPolicy, GatewayAnswer, NotSent, OutboundRequest, Slot
+from strongroom.vault.entries import add_card, card_entry, purge_entry
 from strongroom.vault.fill import fill, slots_of
 from strongroom.vault.fresh import FreshCards
 from strongroom.vault.gate import RevealGate, reveal_entry
@@ -42,7 +43,6 @@ from strongroom.vault.tokens import (
 _GUARD_TRIES = 5
 _HOLD_MAX = timedelta(seconds=limits.TOKEN_HOLD_MAX_S)
 _TOMBSTONES = timedelta(seconds=limits.TOMBSTONE_RETENTION_S)
-_WORKER = "strongroom"
 
 
 class CardVault:
@@ -99,7 +99,7 @@ class CardVault:
         ((stored, view),) = seal_cards(
             merchant, [card], [brand.name], key=key, index=index, saved=saved, now=now
         )
-        _add(change, stored, view, merchant, actor=actor, request_id=request_id)
+        add_card(change, stored, view, merchant, actor=actor, request_id=request_id)
         await self._committer.submit(change)
         self._fresh.put(merchant, view.token, stored)
         return view
@@ -125,7 +125,7 @@ class CardVault:
         for stored, view in seal_cards(
             merchant, cards, brands, key=key, index=index, saved=saved, now=now
         ):
-            _add(change, stored, view, merchant, actor=actor, request_id=request_id)
+            add_card(change, stored, view, merchant, actor=actor, request_id=request_id)
             views.append(view)
         await self._committer.submit(change)
         return views
@@ -174,7 +174,7 @@ class CardVault:
             )
             return True
 
-        entry = _entry("hold", merchant, token, actor=actor, request_id=request_id)
+        entry = card_entry("hold", merchant, token, actor=actor, request_id=request_id)
         await self._guarded(merchant, token, entry, plan)
 
     async def mark_saved(
@@ -188,7 +188,7 @@ class CardVault:
             records.keep_card(change, stored, saved=True, expires_at=None, purge_after=None)
             return True
 
-        entry = _entry("save", merchant, token, actor=actor, request_id=request_id)
+        entry = card_entry("save", merchant, token, actor=actor, request_id=request_id)
         await self._guarded(merchant, token, entry, plan)
         return await self.describe(merchant, token)
 
@@ -202,7 +202,7 @@ class CardVault:
             records.end_card(change, stored, at=now, reason="deleted")
             return True
 
-        entry = _entry("delete", merchant, token, actor=actor, request_id=request_id)
+        entry = card_entry("delete", merchant, token, actor=actor, request_id=request_id)
         await self._guarded(merchant, token, entry, plan, expired_too=True)
 
     async def purge_expired(self, now: datetime | None = None) -> int:
@@ -354,49 +354,6 @@ class CardVault:
     async def _purge(self, merchant: UUID, cards: list[StoredCard], now: datetime) -> int:
         change = Change()
         records.purge_cards(change, cards, at=now)
-        name = id_from("mer", merchant)
-        entry = Entry(
-            action="vault:card:purge",
-            subject=name,
-            outcome="success",
-            reason="expired",
-            merchant=name,
-            actor=_WORKER,
-            facts={"cards": len(cards)},
-        )
-        record(change, entry, at=now)
+        record(change, purge_entry(merchant, len(cards)), at=now)
         await self._committer.submit(change)
         return len(cards)
-
-
-def _add(
-    change: Change,
-    stored: StoredCard,
-    view: TokenView,
-    merchant: str,
-    *,
-    actor: str,
-    request_id: str | None,
-) -> None:
-    records.add_card(change, stored)
-    entry = Entry(
-        action="vault:card:tokenize",
-        subject=view.token,
-        outcome="success",
-        merchant=merchant,
-        actor=actor,
-        facts={"brand": view.brand, "saved": view.saved},
-        request=request_id,
-    )
-    record(change, entry, at=stored.created_at)
-
-
-def _entry(verb: str, merchant: str, token: str, *, actor: str, request_id: str | None) -> Entry:
-    return Entry(
-        action=f"vault:card:{verb}",
-        subject=token,
-        outcome="success",
-        merchant=merchant,
-        actor=actor,
-        request=request_id,
-    )
