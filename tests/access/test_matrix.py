@@ -17,7 +17,8 @@ from strongroom.kernel.errors import StrongroomError
 
 OWN, OTHER = "mer_own", "mer_other"
 
-# b backend, p publishable, r operator-read, a operator-admin, g gateway; system may do nothing.
+# b backend, p publishable, s service-reveal, r operator-read, a operator-admin, g gateway; system
+# may do nothing.
 WHO_MAY = {
     "payment:create": "b",
     "payment:read": "b r a",
@@ -30,7 +31,8 @@ WHO_MAY = {
     "token:create": "b p",
     "token:read": "b r a",
     "token:delete": "b",
-    "token:reveal": "",  # a, with a purpose: tested below
+    "token:reveal": "",  # a and s, with a purpose: tested below
+    "token:reveal_batch": "",
     "ledger:read": "b r a",
     "journal:read": "b r a",
     "journal:verify": "r a",
@@ -53,6 +55,7 @@ WHO_MAY = {
 LETTER = {
     "merchant-backend": "b",
     "merchant-publishable": "p",
+    "service-reveal": "s",
     "operator-read": "r",
     "operator-admin": "a",
     "gateway": "g",
@@ -61,6 +64,7 @@ LETTER = {
 KIND = {
     "merchant-backend": PrincipalKind.MERCHANT,
     "merchant-publishable": PrincipalKind.MERCHANT,
+    "service-reveal": PrincipalKind.MERCHANT,
     "operator-read": PrincipalKind.OPERATOR,
     "operator-admin": PrincipalKind.OPERATOR,
     "gateway": PrincipalKind.GATEWAY,
@@ -81,6 +85,9 @@ LOOKING = {
 }  # fmt: skip
 CONTAINING = {"api_key:revoke", "merchant:suspend", "merchant:resume"}
 
+REVEALS = ("token:reveal", "token:reveal_batch")
+OF_SERVICES = ("dispute_evidence", "gateway_migration")
+
 AUTHORIZER = Authorizer(mode="test")
 
 
@@ -92,7 +99,7 @@ def caller(role: str, **changes: object) -> Principal:
 
 def allowed(principal: Principal, action: str, merchant: str | None, **context: str) -> bool:
     """Ask both ways, and insist that they agree."""
-    if action != "token:reveal":
+    if action not in REVEALS:
         context = {}  # no other action takes any: a stray one would deny, and prove nothing
     explained = AUTHORIZER.explain(principal, action=action, merchant=merchant, context=context)
     refused = pytest.raises(StrongroomError, match="permission_denied")
@@ -178,13 +185,15 @@ def test_a_role_is_worth_nothing_to_another_kind_of_caller(role: str, kind: Prin
         assert not allowed(imposter, action, OWN, purpose="law_enforcement"), action
 
 
+@pytest.mark.parametrize("action", REVEALS)
 @pytest.mark.parametrize("role", ROLES)
-def test_reveal_needs_an_administrator_and_a_listed_purpose(role: str) -> None:
+def test_reveal_needs_a_named_role_and_a_listed_purpose(role: str, action: str) -> None:
     purposes = ("dispute_evidence", "law_enforcement", "gateway_migration", "incident_response")
+    may_for = {"operator-admin": purposes, "service-reveal": OF_SERVICES}.get(role, ())
     for purpose in (*purposes, "", "curiosity", "DISPUTE_EVIDENCE"):
-        expected = role == "operator-admin" and purpose in purposes
-        assert allowed(caller(role), "token:reveal", OWN, purpose=purpose) is expected, purpose
-    assert not allowed(caller(role), "token:reveal", OWN)
+        expected = purpose in may_for
+        assert allowed(caller(role), action, OWN, purpose=purpose) is expected, purpose
+    assert not allowed(caller(role), action, OWN)
 
 
 def test_no_role_no_right() -> None:

@@ -18,7 +18,7 @@ from tests.support.stack import Answer, Stack
 
 CARD = {"number": "4242424242424242", "exp_month": 12, "exp_year": 2031, "cvc": "123"}
 GUARDED = [endpoint for endpoint in ENDPOINTS if endpoint.action != PUBLIC]
-BY_ID = [e for e in GUARDED if e.parameters]
+BY_ID = [e for e in GUARDED if e.parameters and not e.purposeful]  # those: test_reveal.py
 KEYED = [endpoint for endpoint in GUARDED if endpoint.keyed]
 
 
@@ -52,6 +52,11 @@ def world(stack: Stack) -> World:
 BODIES: dict[str, Any] = {
     "/v1/tokens": {"card": CARD},
     "/v1/tokens/batch": {"cards": [CARD]},
+    "/v1/tokens/{token_id}/reveal": {"purpose": "dispute_evidence"},
+    "/v1/tokens/reveal": {
+        "tokens": ["tok_00000000000000000000000000"],
+        "purpose": "dispute_evidence",
+    },
     "/v1/payments": {"amount": 1, "currency": "EUR", "payment_method": {"card": CARD}},
     "/v1/payments/{payment_id}/capture": {"amount": 100},
     "/v1/payments/{payment_id}/cancel": {},

@@ -123,6 +123,8 @@ _DDL = {"ALTER", "REVOKE", "GRANT", "COMMENT"}
 _EMPTY = "SET session_replication_role = replica;" + "".join(
     f"DELETE FROM {table};"
     for table in (
+        "vault.reveal_hour",
+        "vault.reveal_grant",
         "vault.card",
         "keys.dek",
         "keys.index_key",

@@ -22,6 +22,7 @@ RESOURCE_OF = {
     "token:read": "Token",
     "token:delete": "Token",
     "token:reveal": "Token",
+    "token:reveal_batch": "Token",
     "ledger:read": "Ledger",
     "journal:read": "Journal",
     "journal:verify": "Journal",

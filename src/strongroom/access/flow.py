@@ -6,7 +6,7 @@ No I/O: policies are files of this release. Denials are counted and journaled as
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from strongroom.access import errors
 from strongroom.access.actions import MERCHANTS_ONLY
@@ -79,6 +79,29 @@ class Authorizer:
                 _public(question), detail=" ".join(decision.policies) or "no policy permits it"
             )
         return decision
+
+    def check_any(
+        self,
+        principal: Principal,
+        *,
+        action: str,
+        merchant: str | None,
+        contexts: Sequence[Mapping[str, Value]],
+        source: str = "",
+    ) -> Decision:
+        """Return the first decision that permits it in one of the contexts, before one is known.
+
+        Raises:
+            StrongroomError: `permission_denied` when none of them permits it.
+        """
+        for context in contexts[:-1]:
+            question = question_of(principal, action=action, merchant=merchant, context=context)
+            decision = self._answer(question)
+            if decision.allowed:
+                return decision
+        return self.check(
+            principal, action=action, merchant=merchant, context=contexts[-1], source=source
+        )
 
     def explain(
         self,

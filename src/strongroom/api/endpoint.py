@@ -158,6 +158,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     `keyed` routes need an Idempotency-Key, compared over `redact`ed bodies. `raw` routes get the
     bytes as sent. `browser` routes answer CORS, `always` routes also answer while draining or
     overloaded. `lenient_query` routes are called by others, who add parameters of their own.
+    `purposeful` routes say in the body what for: the edge asks whether any purpose would do, the
+    handler asks again with the one that was given.
     """
 
     method: str
@@ -178,6 +180,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     media: bytes = JSON
     body_bytes_max: int = MAX_BODY_BYTES
     redact: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+    purposeful: bool = False
 
     def __post_init__(self) -> None:
         require_known(self.action)

@@ -18,12 +18,14 @@ from strongroom.api.headers import RequestHeaders
 from strongroom.kernel import canonical
 from strongroom.kernel.errors import StrongroomError
 from strongroom.payments import Idempotency
+from strongroom.vault import PURPOSES
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 _QUERY_BYTES_MAX = 2048
 _EMPTY: dict[str, Any] = {}
+_ANY = tuple({"purpose": purpose} for purpose in PURPOSES)
 
 
 class ClientGone(Exception):
@@ -49,7 +51,14 @@ async def admit(call: Call, endpoint: Endpoint, found: RequestHeaders, scope: Sc
     merchant = None if endpoint.owner is Owner.INSTALLATION else principal.merchant
     if merchant is None and endpoint.owner is Owner.MERCHANT:
         raise errors.merchant_required()
-    services.authorizer.check(principal, action=endpoint.action, merchant=merchant, source=source)
+    if endpoint.purposeful:
+        services.authorizer.check_any(
+            principal, action=endpoint.action, merchant=merchant, contexts=_ANY, source=source
+        )
+    else:
+        services.authorizer.check(
+            principal, action=endpoint.action, merchant=merchant, source=source
+        )
     call.owner = merchant
     check_params(call.params)
 

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from strongroom.kernel.limits import (
+    BATCH_TOKENIZE_MAX,
     MAX_METADATA_KEY_CHARS,
     MAX_METADATA_KEYS,
     MAX_METADATA_VALUE_CHARS,
@@ -21,11 +22,8 @@ from strongroom.kernel.secret import Cvc, Pan, Secret
 
 T = TypeVar("T")
 
-BATCH_CARDS_MAX = 100
-"""Cards in one POST /v1/tokens/batch: one round of sealing and one commit within a request."""
-
-BATCH_BODY_BYTES_MAX = 32_768
-"""A hundred cards of about 300 bytes."""
+BATCH_BODY_BYTES_MAX = 327_680
+"""A thousand cards of about 300 bytes."""
 
 URL_CHARS_MAX = 2048
 _ID = "[0-7][0-9a-hjkmnp-tv-z]{25}$"
@@ -84,7 +82,7 @@ class TokenBody(Wire, frozen=True, kw_only=True):
 class TokenBatchBody(Wire, frozen=True, kw_only=True):
     """POST /v1/tokens/batch: all or none."""
 
-    cards: Annotated[list[CardBody], Meta(min_length=1, max_length=BATCH_CARDS_MAX)]
+    cards: Annotated[list[CardBody], Meta(min_length=1, max_length=BATCH_TOKENIZE_MAX)]
     save: Flag = False
 
 

@@ -27,7 +27,10 @@ Merchant = Annotated[
     str | None,
     typer.Option("--merchant", help="mer_… the key belongs to; none for an operator's key."),
 ]
-Kind = Literal["secret", "publishable", "restricted", "operator-read", "operator-admin"]
+Kind = Literal[
+    "secret", "publishable", "restricted", "service-reveal", "operator-read", "operator-admin"
+]
+_REVEAL_SCOPES = ("token:reveal", "token:reveal_batch")
 _PAGE = 100
 
 
@@ -85,7 +88,10 @@ def _spec(
 
     kinds = {"secret": KeyKind.SECRET, "publishable": KeyKind.PUBLISHABLE}
     roles = {"secret": "merchant-backend", "publishable": "merchant-publishable"}
-    role = kind if kind.startswith("operator") else roles.get(kind, "merchant-backend")
+    own = kind.startswith("operator") or kind == "service-reveal"
+    role = kind if own else roles.get(kind, "merchant-backend")
+    if kind == "service-reveal" and not scopes:
+        scopes = list(_REVEAL_SCOPES)
     return KeySpec(
         merchant=merchant,
         kind=kinds.get(kind, KeyKind.RESTRICTED),

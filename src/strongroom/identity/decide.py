@@ -17,17 +17,19 @@ from strongroom.identity.model import (
 )
 
 OPERATOR_KEY_LIFETIME = timedelta(days=90)
-"""What an operator's key gets when nothing is said (PCI DSS 8.3.9, 8.6.3)."""
+"""What an operator's or a revealing key gets when nothing is said (PCI DSS 8.3.9, 8.6.3)."""
 
 KEY_LIFETIME_MAX = timedelta(days=366)
-"""No operator key lives longer; merchants' keys may, and show their age."""
+"""No operator or revealing key lives longer; merchants' other keys may, and show their age."""
 
 _TEXT_MAX = 100
+
+_REVEALING = "service-reveal"
 
 _ROLE_OF_KIND = {
     KeyKind.SECRET: ("merchant-backend",),
     KeyKind.PUBLISHABLE: ("merchant-publishable",),
-    KeyKind.RESTRICTED: ("merchant-backend", *OPERATOR_ROLES),
+    KeyKind.RESTRICTED: ("merchant-backend", _REVEALING, *OPERATOR_ROLES),
 }
 
 
@@ -59,7 +61,7 @@ def checked(spec: KeySpec, *, known_scopes: Collection[str], now: datetime) -> K
         )
     _check_scopes(spec, operator=operator, known=known_scopes)
     check_text("owner", spec.owner)
-    return _with_expiry(spec, operator=operator, now=now)
+    return _with_expiry(spec, short=operator or spec.role == _REVEALING, now=now)
 
 
 def check_text(param: str, value: str) -> str:
@@ -85,14 +87,14 @@ def _check_scopes(spec: KeySpec, *, operator: bool, known: Collection[str]) -> N
         raise errors.invalid_parameter("scopes", "Every scope must be the name of an action.")
 
 
-def _with_expiry(spec: KeySpec, *, operator: bool, now: datetime) -> KeySpec:
+def _with_expiry(spec: KeySpec, *, short: bool, now: datetime) -> KeySpec:
     expires_at = spec.expires_at
-    if expires_at is None and operator:
+    if expires_at is None and short:
         expires_at = now + OPERATOR_KEY_LIFETIME
     if expires_at is not None and (expires_at.tzinfo is None or expires_at <= now):
         raise errors.invalid_parameter("expires_at", "The expiry must be in the future, in UTC.")
-    if operator and expires_at is not None and expires_at > now + KEY_LIFETIME_MAX:
-        raise errors.invalid_parameter("expires_at", "An operator key lives at most 366 days.")
+    if short and expires_at is not None and expires_at > now + KEY_LIFETIME_MAX:
+        raise errors.invalid_parameter("expires_at", "Such a key lives at most 366 days.")
     return KeySpec(
         merchant=spec.merchant,
         kind=spec.kind,

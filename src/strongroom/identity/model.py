@@ -31,7 +31,7 @@ class KeyKind(enum.StrEnum):
     RESTRICTED = "rk"
 
 
-MERCHANT_ROLES = ("merchant-backend", "merchant-publishable")
+MERCHANT_ROLES = ("merchant-backend", "merchant-publishable", "service-reveal")
 OPERATOR_ROLES = ("operator-read", "operator-admin")
 ROLES = (*MERCHANT_ROLES, *OPERATOR_ROLES, "gateway", "system")
 """Every role there is; what each may do is written in `access/policies`."""

@@ -111,4 +111,11 @@ GATEWAY_HEAD_MAX_BYTES = 32_768
 """Status line and headers of a gateway's answer."""
 
 REVEALS_PER_HOUR = 20
-"""Clear card numbers one caller may see in an hour through one process: reveal is no export."""
+"""Clear card numbers one caller may see in a clock hour, over all processes: reveal is no export.
+The same number stands in a CHECK of vault.reveal_hour, which no race can get past."""
+
+BATCH_REVEAL_MAX = 1_000
+"""Card numbers in one call: bounded memory, one read and one commit."""
+
+REVEAL_ENTRY_TOKENS_MAX = 100
+"""Tokens named by one journal entry of a batch: an entry stays below 4 kB."""

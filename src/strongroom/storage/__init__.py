@@ -7,6 +7,7 @@ from strongroom.storage.change import (
     ConstraintViolated,
     Guard,
     Insert,
+    Spend,
     Update,
     Verdict,
 )
@@ -23,6 +24,7 @@ __all__ = [
     "Guard",
     "Insert",
     "Session",
+    "Spend",
     "Target",
     "Update",
     "Verdict",

@@ -1,8 +1,8 @@
 """What one request wants to write: rows of declared shapes, applied all or nothing.
 
-Rooms declare row shapes (`Insert`, `Update`, `Guard`, `Claim`, `Add`) once in their `records.py`;
-the committer turns the shapes of a batch into one statement. A `Change` holds at most one `Guard`
-and at most one `Claim`, so that its acceptance is decided before anything of it is written.
+Rooms declare row shapes (`Insert`, `Update`, `Guard`, `Claim`, `Add`, `Spend`) once in their
+`records.py`; the committer turns the shapes of a batch into one statement. A `Change` holds at most
+one `Guard` and at most one `Claim`, so that its acceptance is decided before anything is written.
 """
 
 from __future__ import annotations
@@ -98,6 +98,21 @@ class Claim(Shape):
 
 class Add(Shape):
     """Upsert a row and add to its sums; rows of one batch are summed first."""
+
+    __slots__ = ("keys", "sums")
+
+    def __init__(self, table: str, *, keys: Mapping[str, str], sums: Mapping[str, str]) -> None:
+        super().__init__(table, {**keys, **sums})
+        self.keys = tuple(keys)
+        self.sums = tuple(sums)
+
+
+class Spend(Shape):
+    """Subtract from sums of a row found by key; rows of one batch are summed first.
+
+    The table's own CHECK refuses to spend what is not there. The row must exist: a table that is
+    spent from allows no DELETE to the role that spends.
+    """
 
     __slots__ = ("keys", "sums")
 

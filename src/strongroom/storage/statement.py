@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from strongroom.storage.change import Add, Claim, Guard, Insert, Shape, Update
+from strongroom.storage.change import Add, Claim, Guard, Insert, Shape, Spend, Update
 
 _NONE = "SELECT NULL::int4 AS change_no LIMIT 0"
 _AS_TEXT = frozenset({"jsonb", "inet"})
@@ -55,6 +55,8 @@ def _compile(shapes: Sequence[Shape], marker: tuple[str, Insert] | None) -> str:
             parts.append(_update(i, shape, slots[i]))
         elif isinstance(shape, Add):
             parts.append(_add(i, shape, slots[i]))
+        elif isinstance(shape, Spend):
+            parts.append(_spend(i, shape, slots[i]))
     if marker is not None:
         table, entries = marker
         parts.append(
@@ -175,4 +177,19 @@ def _add(i: int, shape: Add, source: str) -> str:
         f"w{i} AS (INSERT INTO {shape.table} AS t ({keys}, {', '.join(shape.sums)}) "
         f"SELECT {grouped}, {sums} FROM {source} WHERE {_KEPT} "
         f"GROUP BY {grouped} ORDER BY {grouped} ON CONFLICT ({keys}) DO UPDATE SET {adds})"
+    )
+
+
+def _spend(i: int, shape: Spend, source: str) -> str:
+    keys, kinds = ", ".join(shape.keys), dict(shape.columns)
+    grouped = ", ".join(f"u.{key}" for key in shape.keys)
+    sums = ", ".join(f"sum(u.{name})::{kinds[name]}" for name in shape.sums)
+    spends = ", ".join(f"{name} = t.{name} - u.{name}" for name in shape.sums)
+    spent = (
+        f"SELECT {grouped}, {sums} FROM {source} WHERE {_KEPT} GROUP BY {grouped} "
+        f"ORDER BY {grouped}"
+    )
+    return (
+        f"w{i} AS (UPDATE {shape.table} t SET {spends} FROM ({spent}) "
+        f"AS u({keys}, {', '.join(shape.sums)}) WHERE {_match(shape.keys)})"
     )

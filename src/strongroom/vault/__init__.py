@@ -15,9 +15,11 @@ from strongroom.vault.egress import (
     Slot,
 )
 from strongroom.vault.flow import CardVault
-from strongroom.vault.model import CardInput, CvcHandle, TokenView, Vault
+from strongroom.vault.model import CardInput, CvcHandle, Revealed, TokenView, Vault
+from strongroom.vault.revealing import PURPOSES
 
 __all__ = [
+    "PURPOSES",
     "CardInput",
     "CardVault",
     "CvcHandle",
@@ -27,6 +29,7 @@ __all__ = [
     "NotSent",
     "OutboundRequest",
     "OutcomeUnknown",
+    "Revealed",
     "Slot",
     "TokenView",
     "Vault",

@@ -71,9 +71,9 @@ def live_card_in_test_mode() -> StrongroomError:
     )
 
 
-def batch_too_large(limit: int) -> StrongroomError:
+def batch_too_large(limit: int, *, what: str = "cards") -> StrongroomError:
     """Return `batch_too_large`."""
-    return StrongroomError("batch_too_large", f"One batch takes 1 to {limit} cards.", param="cards")
+    return StrongroomError("batch_too_large", f"One batch takes 1 to {limit} {what}.", param=what)
 
 
 def card_data_missing() -> StrongroomError:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from functools import partial
 from itertools import groupby
 from uuid import UUID
 
@@ -27,15 +26,15 @@ from strongroom.vault.egress import EgressPolicy, GatewayAnswer, NotSent, Outbou
 from strongroom.vault.entries import add_card, card_entry, purge_entry
 from strongroom.vault.fill import fill, slots_of
 from strongroom.vault.fresh import FreshCards
-from strongroom.vault.gate import RevealGate, reveal_entry
-from strongroom.vault.model import Authorize, Caller, CardInput, CvcHandle, TokenView
+from strongroom.vault.model import Authorize, Caller, CardInput, CvcHandle, Revealed, TokenView
 from strongroom.vault.records import StoredCard
+from strongroom.vault.revealing import Ask, Reveals
 from strongroom.vault.scrub import scrubbed
 from strongroom.vault.tokens import (
-    CARD_FIELD,
     DISPLAY_FIELD,
     SEALS_PER_CARD,
     merchant_uuid,
+    open_card,
     seal_cards,
     view_of,
 )
@@ -72,7 +71,7 @@ class CardVault:
         self._courier = Courier(egress, mode=keyring.mode, clock=clock)
         self._cvcs = CvcSafe(clock)
         self._fresh = FreshCards(clock)
-        self._gate = RevealGate(clock)
+        self._reveals = Reveals(database, committer, keyring, clock=clock)
 
     async def close(self) -> None:
         """Close connections to gateways and destroy what is held in memory."""
@@ -218,6 +217,7 @@ class CardVault:
             in_order = sorted(due, key=lambda card: card.merchant_id.bytes)
             for merchant, group in groupby(in_order, key=lambda card: card.merchant_id):
                 purged += await self._purge(merchant, list(group), now)
+        await self._reveals.forget()
         await records.drop_tombstones(self._database, now - _TOMBSTONES, limit=limits.PURGE_BATCH)
         return purged
 
@@ -261,24 +261,36 @@ class CardVault:
         request_id: str | None = None,
     ) -> Pan:
         """Return the card number: allowed, with a purpose, and journaled before it is decrypted."""
-        entry = partial(
-            reveal_entry,
-            merchant,
-            token,
+        ask = Ask(
+            merchant=merchant,
+            tokens=(token,),
             actor=principal.id,
             purpose=purpose,
             request_id=request_id,
+            batch=False,
         )
-        try:
-            await self._gate.admit(
-                merchant, token, principal=principal, purpose=purpose, authorize=authorize
-            )
-            stored = await self._found(merchant, token)
-        except StrongroomError as refusal:
-            await self._journal(entry(refusal=refusal))
-            raise
-        await self._journal(entry())
-        return (await self._open_card(merchant, token, stored)).number
+        return await self._reveals.one(ask, principal=principal, authorize=authorize)
+
+    async def reveal_batch(
+        self,
+        merchant: str,
+        tokens: Sequence[str],
+        *,
+        principal: Caller,
+        purpose: str,
+        authorize: Authorize,
+        request_id: str | None = None,
+    ) -> list[Revealed]:
+        """Return many card numbers in order, or why a token has none."""
+        ask = Ask(
+            merchant=merchant,
+            tokens=tuple(tokens),
+            actor=principal.id,
+            purpose=purpose,
+            request_id=request_id,
+            batch=True,
+        )
+        return await self._reveals.many(ask, principal=principal, authorize=authorize)
 
     # --- within ---
 
@@ -309,13 +321,7 @@ class CardVault:
         if token is None:
             raise errors.card_data_missing()
         stored = self._fresh.take(merchant, token) or await self._found(merchant, token)
-        return await self._open_card(merchant, token, stored)
-
-    async def _open_card(self, merchant: str, token: str, stored: StoredCard) -> CardInput:
-        data = await self._keyring.open_record(
-            Context(merchant, token, CARD_FIELD), stored.sealed_card or b""
-        )
-        return decide.unpack_card(data)
+        return await open_card(self._keyring, merchant, token, stored)
 
     async def _view(self, merchant: str, token: str, stored: StoredCard) -> TokenView:
         data = await self._keyring.open_record(
@@ -345,11 +351,6 @@ class CardVault:
             if verdict is Verdict.COMMITTED:
                 return
         raise errors.contended()
-
-    async def _journal(self, entry: Entry) -> None:
-        change = Change()
-        record(change, entry, at=self._clock.now())
-        await self._committer.submit(change)
 
     async def _purge(self, merchant: UUID, cards: list[StoredCard], now: datetime) -> int:
         change = Change()

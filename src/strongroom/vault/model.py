@@ -45,6 +45,14 @@ class TokenView(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
 
 
+class Revealed(msgspec.Struct, frozen=True, kw_only=True):
+    """One result of a batch reveal: the number, or the code of why there is none."""
+
+    token: str
+    number: Pan | None = None
+    problem: str | None = None
+
+
 class CvcHandle:
     """A sealed security code in the request's memory. Its key is in the vault and dies there."""
 
@@ -169,6 +177,19 @@ class Vault(Protocol):
         request_id: str | None = None,
     ) -> Pan:
         """Return the card number: allowed, with a purpose, and journaled before it is decrypted."""
+        ...
+
+    async def reveal_batch(
+        self,
+        merchant: str,
+        tokens: Sequence[str],
+        *,
+        principal: Caller,
+        purpose: str,
+        authorize: Authorize,
+        request_id: str | None = None,
+    ) -> list[Revealed]:
+        """Return many card numbers in order, or why a token has none; journaled like `reveal`."""
         ...
 
     async def delete(

@@ -53,7 +53,7 @@ PURGE = Update(
 _NOTHING = (None, None, None, None, None)
 
 
-class StoredCard(msgspec.Struct, frozen=True, kw_only=True):
+class StoredCard(msgspec.Struct, frozen=True):
     """A row of vault.card; the sealed values are None on a tombstone."""
 
     merchant_id: UUID
@@ -126,16 +126,14 @@ def purge_cards(change: Change, cards: Iterable[StoredCard], *, at: datetime) ->
         )
 
 
-_SELECT = (
-    "SELECT merchant_id, id, version, fingerprint, index_version, sealed_card, sealed_display, "
-    "key_version, saved, expires_at, purge_after, created_at, ended_at, ended FROM vault.card "
-)
+CARD_COLUMNS = StoredCard.__struct_fields__
+_SELECT = f"SELECT {', '.join(CARD_COLUMNS)} FROM vault.card "  # noqa: S608 (names of ours)
 
 
 async def find(database: Database, merchant: UUID, card: UUID) -> StoredCard | None:
     """Return a card or its tombstone."""
     row = await database.fetchrow(_SELECT + "WHERE merchant_id = $1 AND id = $2", merchant, card)
-    return None if row is None else _card(row)
+    return None if row is None else card_of(row)
 
 
 async def due(database: Database, now: datetime, *, limit: int) -> Sequence[StoredCard]:
@@ -145,7 +143,7 @@ async def due(database: Database, now: datetime, *, limit: int) -> Sequence[Stor
         now,
         limit,
     )
-    return [_card(row) for row in rows]
+    return [card_of(row) for row in rows]
 
 
 async def past_due(database: Database, now: datetime) -> int:
@@ -168,5 +166,6 @@ async def drop_tombstones(database: Database, before: datetime, *, limit: int) -
     return int(done.rpartition(" ")[2])
 
 
-def _card(row: Any) -> StoredCard:
-    return StoredCard(**dict(row))
+def card_of(row: Any) -> StoredCard:
+    """Return the card of the values of `CARD_COLUMNS`."""
+    return StoredCard(*row)

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from strongroom.kernel.ids import id_from, uuid_of
 from strongroom.kernel.limits import TOKEN_PURGE_GRACE_S, TOKEN_TTL_UNSAVED_S
-from strongroom.keys import Context, DataKey, IndexKey
+from strongroom.keys import Context, DataKey, IndexKey, Keyring
 from strongroom.vault import decide
 from strongroom.vault.model import CardInput, TokenView
 from strongroom.vault.records import StoredCard
@@ -95,6 +95,14 @@ def seal_cards(
 def _visible(index: IndexKey, fingerprint: bytes) -> str:
     """Return the fingerprint that callers see: it tells nothing of the one that is stored."""
     return id_from("fp", UUID(bytes=index.mac(b"visible", fingerprint)[:16]))
+
+
+async def open_card(keyring: Keyring, merchant: str, token: str, stored: StoredCard) -> CardInput:
+    """Return the clear card of a row."""
+    data = await keyring.open_record(
+        Context(merchant, token, CARD_FIELD), stored.sealed_card or b""
+    )
+    return decide.unpack_card(data)
 
 
 def view_of(token: str, stored: StoredCard, shown: decide.Shown) -> TokenView:

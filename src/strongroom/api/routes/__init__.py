@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from strongroom.api.routes import books, gateways, journal, payments, refunds, service, tokens
+from strongroom.api.routes import (
+    books,
+    gateways,
+    journal,
+    payments,
+    refunds,
+    reveal,
+    service,
+    tokens,
+)
 
 ENDPOINTS = (
     *tokens.ENDPOINTS,
+    *reveal.ENDPOINTS,
     *payments.ENDPOINTS,
     *refunds.ENDPOINTS,
     *books.ENDPOINTS,

@@ -47,7 +47,7 @@ async def create_token(call: Call) -> Reply:
 
 
 async def create_tokens(call: Call) -> Reply:
-    """Put up to a hundred cards into the vault, all or none."""
+    """Put up to a thousand cards into the vault, all or none."""
     body: TokenBatchBody = call.body
     tokens = await call.services.vault.tokenize_batch(
         call.merchant,
@@ -112,7 +112,7 @@ ENDPOINTS = (
         method="POST",
         path="/v1/tokens/batch",
         action="token:create",
-        summary="Put up to a hundred cards into the vault, all or none",
+        summary="Put up to a thousand cards into the vault, all or none",
         handler=create_tokens,
         request=TokenBatchBody,
         answers={201: ListAnswer[TokenAnswer]},

@@ -1,0 +1,6 @@
+"""Reveal, the second way out of the vault: one card number or many, never more than allowed."""
+
+from strongroom.vault.revealing.decide import PURPOSES, Ask
+from strongroom.vault.revealing.flow import Reveals
+
+__all__ = ["PURPOSES", "Ask", "Reveals"]
