@@ -266,9 +266,9 @@ def test_a_batch_is_all_or_none(stack: Stack) -> None:
     bad = stack.call("POST", path, {"cards": [*cards, {**CARD, "number": "4242424242424241"}]})
     assert_problem(bad, 422, "incorrect_number")
     assert bad.json["param"] == "cards[2].number"
-    full = stack.call("POST", path, {"cards": [{**CARD, "holder_name": "A" * 100}] * 100})
-    assert full.status == 201 and len(full.json["data"]) == 100
-    assert_problem(stack.call("POST", path, {"cards": [CARD] * 101}), 422, "invalid_parameter")
+    full = stack.call("POST", path, {"cards": [{**CARD, "holder_name": "A" * 100}] * 1000})
+    assert full.status == 201 and len(full.json["data"]) == 1000
+    assert_problem(stack.call("POST", path, {"cards": [CARD] * 1001}), 422, "invalid_parameter")
 
 
 @pytest.mark.parametrize(

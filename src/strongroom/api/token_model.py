@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from msgspec import Meta
-
 from strongroom.api.model import TokenId, Wire, data
 from strongroom.kernel.limits import BATCH_REVEAL_MAX
 
@@ -22,7 +20,9 @@ class RevealBody(Wire, frozen=True, kw_only=True):
 class RevealBatchBody(Wire, frozen=True, kw_only=True):
     """POST /v1/tokens/reveal."""
 
-    tokens: Annotated[list[TokenId], Meta(min_length=1, max_length=BATCH_REVEAL_MAX)]
+    tokens: Annotated[
+        list[TokenId], data("confidential", min_length=1, max_length=BATCH_REVEAL_MAX)
+    ]
     purpose: Annotated[str, data("internal", max_length=40)]
 
 
