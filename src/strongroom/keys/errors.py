@@ -91,3 +91,64 @@ def key_exhausted(detail: str) -> StrongroomError:
 def record_not_opened() -> StrongroomError:
     """Return `record_not_opened`: changed, moved or foreign ciphertext, one answer for all."""
     return StrongroomError("record_not_opened", "The stored data could not be opened.")
+
+
+def key_record_forged(detail: str) -> StrongroomError:
+    """Return `key_record_forged`: a key's row is not what this installation signed."""
+    return StrongroomError(
+        "key_record_forged",
+        "A stored key record was exchanged, changed or brought back from before. Nothing is "
+        "opened with it. See docs/operations/key-compromise.md.",
+        detail=detail,
+    )
+
+
+def keys_rolled_back(detail: str) -> StrongroomError:
+    """Return `keys_rolled_back`: the key store is older than what this node has seen of it."""
+    return StrongroomError(
+        "keys_rolled_back",
+        "The stored keys are older than this node remembers: an older backup was restored. See "
+        "docs/operations/key-rotation.md.",
+        detail=detail,
+    )
+
+
+def key_missing() -> StrongroomError:
+    """Return `key_missing`: a record names a key that the key store does not hold."""
+    return StrongroomError(
+        "key_missing",
+        "Stored data names a key that the key store does not hold. Was an older backup of the "
+        "keys restored beside newer cards?",
+    )
+
+
+def key_compromised() -> StrongroomError:
+    """Return `key_compromised`: what it sealed waits for its rotation, which is under way."""
+    return StrongroomError(
+        "key_compromised",
+        "The stored data is being moved away from a compromised key. Try again shortly.",
+        retryable=True,
+        retry_after_s=5,
+    )
+
+
+def key_state(detail: str) -> StrongroomError:
+    """Return `key_state_not_possible`: the key's state does not allow what was asked."""
+    return StrongroomError(
+        "key_state_not_possible", f"The key cannot become that: {detail}.", detail=detail
+    )
+
+
+def key_not_found() -> StrongroomError:
+    """Return `key_not_found`."""
+    return StrongroomError("key_not_found", "There is no such key.")
+
+
+def keys_contended() -> StrongroomError:
+    """Return `keys_contended`: others changed keys at the same moment, again and again."""
+    return StrongroomError(
+        "keys_contended",
+        "The keys were changed by others at the same time. Try again.",
+        retryable=True,
+        retry_after_s=1,
+    )

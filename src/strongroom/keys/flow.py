@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
 from functools import lru_cache
 from uuid import UUID
 
@@ -20,18 +21,23 @@ from strongroom.kernel.ids import NIL_UUID, id_from, uuid_of
 from strongroom.kernel.ports import Signer
 from strongroom.keys import errors, records
 from strongroom.keys.cache import KeyCache
-from strongroom.keys.custody import PREFIX, Custody, parent_name
+from strongroom.keys.custody import Custody
+from strongroom.keys.decide import days_left, may_seal
 from strongroom.keys.envelope import named_key, world
+from strongroom.keys.foundation import prepare
 from strongroom.keys.material import Allowance, DataKey, IndexKey, JournalSigner, KeyedHash
 from strongroom.keys.model import (
     MAC,
     SIGNATURE,
+    Anchor,
     Context,
     KeyInfo,
     Mode,
     RootProvider,
     StoredKey,
 )
+from strongroom.keys.naming import PREFIX, parent_name
+from strongroom.keys.tables import INDEX
 from strongroom.storage import Committer, Database
 
 JOURNAL_SIGNING = "journal-signing"
@@ -64,31 +70,45 @@ class Keyring:
         committer: Committer,
         root: RootProvider,
         *,
+        former: Sequence[RootProvider] = (),
         region: str = "default",
         clock: Clock | None = None,
+        anchor: Anchor | None = None,
     ) -> Keyring:
         """Open every key of the installation under its root; make what is missing.
 
         Args:
             database: the vault's database role.
             committer: writes as the vault's role, with the journal's marker.
-            root: where the root key lives.
+            root: where the root key lives; it wraps everything new.
+            former: roots that may still unwrap, until `keys rotate root` has moved their keys.
             region: whose key-encryption keys new merchants' keys are made under.
             clock: gives creation times and cache ages.
+            anchor: remembers outside the database how often keys changed.
 
         Raises:
-            StrongroomError: `not_initialized`, `root_other_world`, `key_not_usable`.
+            StrongroomError: `not_initialized`, `root_other_world`, `key_not_usable`,
+                `key_record_forged`, `keys_rolled_back`.
         """
         found = await records.installation(database)
         if found is None:
             raise errors.not_initialized()
-        if found[1] != root.mode:
-            raise errors.root_other_world(f"mode ({root.mode}; the database is {found[1]})")
-        if found[0] != root.installation:
-            raise errors.root_other_world("installation")
+        for provider in (root, *former):
+            if found[1] != provider.mode:
+                raise errors.root_other_world(f"mode ({provider.mode}; the database is {found[1]})")
+            if found[0] != provider.installation:
+                raise errors.root_other_world("installation")
         clock = clock or SystemClock()
-        custody = Custody(database, committer, root, region=region, clock=clock)
-        await custody.prepare()
+        custody = Custody(
+            database,
+            committer,
+            root,
+            former=former,
+            region=region,
+            clock=clock,
+            anchor=anchor,
+        )
+        await prepare(custody)
         keyring = cls(database, custody, clock)
         await keyring._open_service_keys()
         return keyring
@@ -121,6 +141,18 @@ class Keyring:
             cache.clear()
         self._custody.forget()
         self._signer = self._hasher = None
+
+    async def refresh(self) -> bool:
+        """Forget held keys if any key changed, so that a rotation shows here too; for the worker.
+
+        Raises:
+            StrongroomError: `key_record_forged`, `keys_rolled_back`.
+        """
+        changed = await self._custody.refresh()
+        if changed:
+            for cache in (self._sealing, self._opening, self._index):
+                cache.clear()
+        return changed
 
     async def data_key(self, merchant: str, *, uses: int) -> DataKey:
         """Return the merchant's key for new records with at least `uses` seals set aside.
@@ -171,14 +203,15 @@ class Keyring:
 
     async def inventory(self) -> list[KeyInfo]:
         """Return every key of the installation, for `strongroom keys list`."""
-        return [_info(key) async for key in self._all_keys()]
+        now = self._custody.clock.now()
+        return [_info(key, now) async for key in self._all_keys()]
 
     async def _all_keys(self) -> AsyncIterator[StoredKey]:
         for key in await records.keks(self._database):
             yield key
         for key in await records.service_keys(self._database):
             yield key
-        for kind in ("dek", "index"):
+        for kind in ("dek", "index", "visible"):
             after = (NIL_UUID, 0)
             while page := await records.merchant_keys(
                 self._database, kind, after=after, limit=_PAGE
@@ -210,11 +243,11 @@ class Keyring:
     async def _load_sealing(self, merchant: str) -> DataKey:
         owner = merchant_uuid(merchant)
         stored = await records.newest_dek(self._database, owner)
-        if stored is None or stored.state != "active":
+        if stored is None or not may_seal(stored.state):
             version = 1 if stored is None else stored.record.version + 1
             await self._custody.make_merchant_key("dek", owner, version)
             stored = await records.newest_dek(self._database, owner)
-        if stored is None or stored.state != "active":
+        if stored is None or not may_seal(stored.state):
             raise errors.key_not_usable("no active data key")
         return await self._data_key(merchant, stored, self._allowance(stored.record.id))
 
@@ -233,10 +266,10 @@ class Keyring:
 
     async def _load_index(self, merchant: str) -> IndexKey:
         owner = merchant_uuid(merchant)
-        stored = await records.newest_index_key(self._database, owner)
+        stored = await records.newest(self._database, INDEX, owner)
         if stored is None:
             await self._custody.make_merchant_key("index", owner, 1)
-            stored = await records.newest_index_key(self._database, owner)
+            stored = await records.newest(self._database, INDEX, owner)
         if stored is None or stored.state != "active":
             raise errors.key_not_usable("no active index key")
         return IndexKey(await self._custody.open(stored), stored.record)
@@ -293,9 +326,10 @@ def merchant_uuid(merchant: str) -> UUID:
     return uuid_of(merchant, "mer")
 
 
-def _info(key: StoredKey) -> KeyInfo:
+def _info(key: StoredKey, now: datetime) -> KeyInfo:
     made = key.record
     counted = made.kind == "dek"
+    left = days_left(made.kind, made.purpose, made.created_at, now)
     return KeyInfo(
         id=id_from(PREFIX[made.kind], made.id),
         kind=made.kind,
@@ -308,6 +342,8 @@ def _info(key: StoredKey) -> KeyInfo:
         wrapped_by=parent_name(made),
         kcv=key.kcv.hex()[:10],
         created_at=made.created_at,
+        state_at=key.state_at,
+        days_left=left if key.state == "active" else None,
         uses_reserved=key.reserved if counted else None,
         uses_limit=limits.KEY_USES_MAX if counted else None,
         public_key=key.public_key.hex() if key.public_key else None,

@@ -5,6 +5,7 @@ Nothing here holds a clear key.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal, Protocol
 from uuid import UUID
@@ -15,6 +16,7 @@ from strongroom.kernel.ids import new_uuid7
 from strongroom.kernel.secret import Secret
 
 Mode = Literal["test", "live"]
+State = Literal["pre_active", "active", "decrypt_only", "compromised", "destroyed"]
 KEY_BYTES = 32
 KCV_BYTES = 16
 AEAD = "A256GCM"
@@ -71,8 +73,8 @@ class Context(msgspec.Struct, frozen=True):
 class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
     """All that is fixed about a stored key. It is the additional data its bytes are wrapped with.
 
-    `kind` is kek, dek, index or service; `owner` the merchant's uuid or empty; `parent` the id of
-    the key that wraps it.
+    `kind` is kek, dek, index, visible, service or record; `owner` the merchant's uuid or empty;
+    `parent` the id of the key that wraps it.
     """
 
     kind: str
@@ -87,14 +89,41 @@ class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoredKey(msgspec.Struct, frozen=True, kw_only=True):
-    """A key record with its wrapped bytes and state, as it stands in the database."""
+    """A key record with its wrapped bytes and state, as it stands in the database.
+
+    The signature is over all of it but `reserved`, which counts up with use. `wrapped` is empty
+    when the key is destroyed. `revoked` is the last word of keys.revocation about it.
+    """
 
     record: KeyRecord
     wrapped: bytes
     kcv: bytes
-    state: str
+    state: State
+    state_at: datetime
+    revision: int = 1
+    signature: bytes | None = None
     reserved: int = 0
     public_key: bytes | None = None
+    revoked: str | None = None
+
+
+class Anchor(Protocol):
+    """Remembers outside the database how often keys changed."""
+
+    def read(self) -> int:
+        """Return the highest number seen, 0 when none was."""
+        ...
+
+    def write(self, seq: int) -> None:
+        """Remember a higher number."""
+        ...
+
+
+class Draft(msgspec.Struct, frozen=True):
+    """What a change of keys does to the manifest; the rows are in the Change already."""
+
+    keys: Sequence[StoredKey] = ()
+    revoked: Sequence[tuple[UUID, str]] = ()
 
 
 class KeyInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,6 +140,8 @@ class KeyInfo(msgspec.Struct, frozen=True, kw_only=True):
     wrapped_by: str
     kcv: str
     created_at: datetime
+    state_at: datetime
+    days_left: int | None = None
     uses_reserved: int | None = None
     uses_limit: int | None = None
     public_key: str | None = None

@@ -3,111 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from strongroom.keys.model import KeyRecord, StoredKey
-from strongroom.storage import Change, Claim, Database
+import msgspec
 
-_KEK_COLUMNS = {
-    "id": "uuid",
-    "purpose": "text",
-    "region": "text",
-    "version": "int4",
-    "root_id": "text",
-    "algorithm": "text",
-    "wrapped": "bytea",
-    "kcv": "bytea",
-    "state": "text",
-    "created_at": "timestamptz",
+from strongroom.keys.model import StoredKey
+from strongroom.keys.tables import DEK, INDEX, KEK, SERVICE, UNDER_KEKS, VISIBLE, KeyTable
+from strongroom.storage import Change, Claim, Database, Guard, Insert
+
+_MANIFEST = {
+    "digest": "bytea",
+    "signed_at": "timestamptz",
+    "signature": "bytea",
 }
-KEK = Claim("keys.kek", _KEK_COLUMNS, key=("purpose", "region", "version"), id_column="id")
-
-_MERCHANT_COLUMNS = {
-    "merchant_id": "uuid",
-    "version": "int4",
-    "id": "uuid",
-    "kek_id": "uuid",
-    "algorithm": "text",
-    "wrapped": "bytea",
-    "kcv": "bytea",
-    "state": "text",
-    "created_at": "timestamptz",
-}
-DEK = Claim("keys.dek", _MERCHANT_COLUMNS, key=("merchant_id", "version"), id_column="id")
-INDEX = Claim("keys.index_key", _MERCHANT_COLUMNS, key=("merchant_id", "version"), id_column="id")
-
-_SERVICE_COLUMNS = {
-    "id": "uuid",
-    "purpose": "text",
-    "version": "int4",
-    "kek_id": "uuid",
-    "algorithm": "text",
-    "wrapped": "bytea",
-    "kcv": "bytea",
-    "public_key": "bytea",
-    "state": "text",
-    "created_at": "timestamptz",
-}
-SERVICE = Claim("keys.service_key", _SERVICE_COLUMNS, key=("purpose", "version"), id_column="id")
+NEW_MANIFEST = Claim(
+    "keys.manifest", {"id": "int4", "seq": "int4", **_MANIFEST}, key=("id",), id_column="id"
+)
+NEXT_MANIFEST = Guard("keys.manifest", keys={"id": "int4"}, sets=_MANIFEST, version="seq")
+REVOCATION = Insert("keys.revocation", {"key_id": "uuid", "state": "text", "at": "timestamptz"})
 
 
-def add_kek(change: Change, key: StoredKey) -> None:
-    """Claim a key-encryption key's place."""
-    record = key.record
-    change.add(
-        KEK,
-        (
-            record.id,
-            record.purpose,
-            record.region,
-            record.version,
-            record.parent,
-            record.algorithm,
-            key.wrapped,
-            key.kcv,
-            key.state,
-            record.created_at,
-        ),
-    )
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """The signed list of what the installation's keys are; `seq` goes up with every change."""
+
+    seq: int
+    digest: bytes
+    signed_at: datetime
+    signature: bytes
 
 
-def add_merchant_key(change: Change, key: StoredKey) -> None:
-    """Claim the place of a merchant's data or index key."""
-    record = key.record
-    change.add(
-        DEK if record.kind == "dek" else INDEX,
-        (
-            UUID(record.owner),
-            record.version,
-            record.id,
-            UUID(record.parent),
-            record.algorithm,
-            key.wrapped,
-            key.kcv,
-            key.state,
-            record.created_at,
-        ),
-    )
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """The installation's own keys, the revocations and the manifest, read at one moment."""
+
+    manifest: Manifest | None
+    keys: Sequence[StoredKey]
+    revocations: Sequence[tuple[UUID, str]]
 
 
-def add_service_key(change: Change, key: StoredKey) -> None:
-    """Claim the place of a key of the installation."""
-    record = key.record
-    change.add(
-        SERVICE,
-        (
-            record.id,
-            record.purpose,
-            record.version,
-            UUID(record.parent),
-            record.algorithm,
-            key.wrapped,
-            key.kcv,
-            key.public_key,
-            key.state,
-            record.created_at,
-        ),
+NOTHING = Snapshot(manifest=None, keys=(), revocations=())
+
+
+_READ = (
+    "t.id, t.version, t.algorithm, t.wrapped, t.kcv, t.state, t.created_at, t.revision, "
+    "t.state_at, t.signature, (SELECT max(r.state) FROM keys.revocation r WHERE r.key_id = t.id) "
+    "AS revoked"
+)
+
+
+def select(table: KeyTable) -> str:
+    """Return the statement that reads whole keys of a table; a WHERE may follow."""
+    join = "" if table is KEK else "JOIN keys.kek k ON k.id = t.kek_id "
+    return (
+        f"SELECT {_READ}, t.{table.parent}::text AS parent, {table.read} "  # noqa: S608 (our own)
+        f"FROM {table.name} t {join}"
     )
 
 
@@ -117,67 +67,97 @@ async def installation(database: Database) -> tuple[UUID, str] | None:
     return None if row is None else (row["id"], row["mode"])
 
 
-_KEK = (
-    "SELECT id, purpose, region, version, root_id, algorithm, wrapped, kcv, state, created_at "
-    "FROM keys.kek "
-)
+async def snapshot(database: Database) -> Snapshot:
+    """Return everything the manifest speaks of, as of one moment."""
+    async with database.transaction() as session:
+        await session.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        manifest = await session.fetchrow(
+            "SELECT seq, digest, signed_at, signature FROM keys.manifest WHERE id = 1"
+        )
+        keks = await session.fetch(select(KEK) + "ORDER BY t.purpose, t.region, t.version")
+        services = await session.fetch(select(SERVICE) + "ORDER BY t.purpose, t.version")
+        revoked = await session.fetch(
+            "SELECT key_id, state FROM keys.revocation ORDER BY key_id, state"
+        )
+    return Snapshot(
+        manifest=None if manifest is None else Manifest(**dict(manifest)),
+        keys=[*map(KEK.stored, keks), *map(SERVICE.stored, services)],
+        revocations=[(row["key_id"], row["state"]) for row in revoked],
+    )
+
+
+async def manifest_seq(database: Database) -> int:
+    """Return how often the installation's keys changed; 0 before the first manifest."""
+    return int(await database.fetchval("SELECT seq FROM keys.manifest WHERE id = 1") or 0)
+
+
+def write_manifest(change: Change, manifest: Manifest) -> None:
+    """Write the first manifest, or the one after `seq - 1` if nobody else wrote it meanwhile."""
+    values = (manifest.digest, manifest.signed_at, manifest.signature)
+    if manifest.seq == 1:
+        change.add(NEW_MANIFEST, (1, 1, *values))
+    else:
+        change.add(NEXT_MANIFEST, (1, manifest.seq - 1, *values))
+
+
+def revoke(change: Change, key_id: UUID, state: str, at: datetime) -> None:
+    """Say for good that a key was compromised or destroyed."""
+    change.add(REVOCATION, (key_id, state, at))
 
 
 async def keks(database: Database) -> list[StoredKey]:
-    """Return all key-encryption keys, oldest version first."""
-    rows = await database.fetch(_KEK + "ORDER BY purpose, region, version")
-    return [_kek(row) for row in rows]
+    """Return all keys directly under the root, oldest version first."""
+    rows = await database.fetch(select(KEK) + "ORDER BY t.purpose, t.region, t.version")
+    return [KEK.stored(row) for row in rows]
 
 
 async def kek_by_id(database: Database, key_id: UUID) -> StoredKey | None:
     """Return one key-encryption key."""
-    row = await database.fetchrow(_KEK + "WHERE id = $1", key_id)
-    return None if row is None else _kek(row)
+    row = await database.fetchrow(select(KEK) + "WHERE t.id = $1", key_id)
+    return None if row is None else KEK.stored(row)
 
 
-_DEK = (
-    "SELECT d.merchant_id, d.version, d.id, d.kek_id, d.algorithm, d.wrapped, d.kcv, d.state, "
-    "d.reserved, d.created_at, k.region FROM keys.dek d JOIN keys.kek k ON k.id = d.kek_id "
-)
-_INDEX = (
-    "SELECT d.merchant_id, d.version, d.id, d.kek_id, d.algorithm, d.wrapped, d.kcv, d.state, "
-    "0::bigint AS reserved, d.created_at, k.region "
-    "FROM keys.index_key d JOIN keys.kek k ON k.id = d.kek_id "
-)
+async def find(database: Database, table: KeyTable, key_id: UUID) -> StoredKey | None:
+    """Return one key of a table."""
+    row = await database.fetchrow(select(table) + "WHERE t.id = $1", key_id)
+    return None if row is None else table.stored(row)
+
+
+async def merchant_versions(database: Database, table: KeyTable, merchant: UUID) -> list[StoredKey]:
+    """Return every version of a merchant's key, the newest first."""
+    rows = await database.fetch(
+        select(table) + "WHERE t.merchant_id = $1 ORDER BY t.version DESC", merchant
+    )
+    return [table.stored(row) for row in rows]
+
+
+async def newest(database: Database, table: KeyTable, merchant: UUID) -> StoredKey | None:
+    """Return the merchant's key of the highest version, whatever its state."""
+    row = await database.fetchrow(
+        select(table) + "WHERE t.merchant_id = $1 ORDER BY t.version DESC LIMIT 1", merchant
+    )
+    return None if row is None else table.stored(row)
 
 
 async def newest_dek(database: Database, merchant: UUID) -> StoredKey | None:
     """Return the merchant's data key of the highest version, whatever its state."""
-    row = await database.fetchrow(
-        _DEK + "WHERE d.merchant_id = $1 ORDER BY d.version DESC LIMIT 1", merchant
-    )
-    return None if row is None else _merchant_key("dek", row)
+    return await newest(database, DEK, merchant)
 
 
 async def dek(database: Database, merchant: UUID, version: int) -> StoredKey | None:
     """Return one version of a merchant's data key."""
     row = await database.fetchrow(
-        _DEK + "WHERE d.merchant_id = $1 AND d.version = $2", merchant, version
+        select(DEK) + "WHERE t.merchant_id = $1 AND t.version = $2", merchant, version
     )
-    return None if row is None else _merchant_key("dek", row)
-
-
-async def newest_index_key(database: Database, merchant: UUID) -> StoredKey | None:
-    """Return the merchant's index key of the highest version, whatever its state."""
-    row = await database.fetchrow(
-        _INDEX + "WHERE d.merchant_id = $1 ORDER BY d.version DESC LIMIT 1", merchant
-    )
-    return None if row is None else _merchant_key("index", row)
+    return None if row is None else DEK.stored(row)
 
 
 async def newest_service_key(database: Database, purpose: str) -> StoredKey | None:
     """Return the installation's key of the highest version for a purpose."""
     row = await database.fetchrow(
-        "SELECT id, purpose, version, kek_id, algorithm, wrapped, kcv, public_key, state, "
-        "created_at FROM keys.service_key WHERE purpose = $1 ORDER BY version DESC LIMIT 1",
-        purpose,
+        select(SERVICE) + "WHERE t.purpose = $1 ORDER BY t.version DESC LIMIT 1", purpose
     )
-    return None if row is None else _service_key(row)
+    return None if row is None else SERVICE.stored(row)
 
 
 async def reserve(
@@ -198,77 +178,94 @@ async def reserve(
 async def merchant_keys(
     database: Database, kind: str, *, after: tuple[UUID, int], limit: int
 ) -> Sequence[StoredKey]:
-    """Return a page of the merchants' data or index keys for the inventory."""
+    """Return a page of the merchants' keys of one kind for the inventory."""
+    table = {"dek": DEK, "index": INDEX, "visible": VISIBLE}[kind]
     rows = await database.fetch(
-        (_DEK if kind == "dek" else _INDEX)
-        + "WHERE (d.merchant_id, d.version) > ($1, $2) ORDER BY d.merchant_id, d.version LIMIT $3",
+        select(table)
+        + "WHERE (t.merchant_id, t.version) > ($1, $2) ORDER BY t.merchant_id, t.version LIMIT $3",
         *after,
         limit,
     )
-    return [_merchant_key(kind, row) for row in rows]
+    return [table.stored(row) for row in rows]
 
 
 async def service_keys(database: Database) -> list[StoredKey]:
     """Return all keys of the installation."""
+    rows = await database.fetch(select(SERVICE) + "ORDER BY t.purpose, t.version")
+    return [SERVICE.stored(row) for row in rows]
+
+
+async def unsigned(database: Database, table: KeyTable, *, limit: int) -> list[StoredKey]:
+    """Return keys from before records were signed."""
     rows = await database.fetch(
-        "SELECT id, purpose, version, kek_id, algorithm, wrapped, kcv, public_key, state, "
-        "created_at FROM keys.service_key ORDER BY purpose, version"
+        select(table) + "WHERE t.signature IS NULL ORDER BY t.id LIMIT $1", limit
     )
-    return [_service_key(row) for row in rows]
+    return [table.stored(row) for row in rows]
 
 
-def _kek(row: Any) -> StoredKey:
-    record = KeyRecord(
-        kind="kek",
-        id=row["id"],
-        purpose=row["purpose"],
-        region=row["region"],
-        owner="",
-        version=row["version"],
-        parent=row["root_id"],
-        algorithm=row["algorithm"],
-        created_at=row["created_at"],
-    )
-    return StoredKey(record=record, wrapped=row["wrapped"], kcv=row["kcv"], state=row["state"])
-
-
-def _merchant_key(kind: str, row: Any) -> StoredKey:
-    record = KeyRecord(
-        kind=kind,
-        id=row["id"],
-        purpose="data" if kind == "dek" else "index",
-        region=row["region"],
-        owner=str(row["merchant_id"]),
-        version=row["version"],
-        parent=str(row["kek_id"]),
-        algorithm=row["algorithm"],
-        created_at=row["created_at"],
-    )
-    return StoredKey(
-        record=record,
-        wrapped=row["wrapped"],
-        kcv=row["kcv"],
-        state=row["state"],
-        reserved=row["reserved"],
+async def sign(database: Database, table: KeyTable, keys: Sequence[StoredKey]) -> None:
+    """Store the first signatures of keys that have none."""
+    await database.execute(
+        f"UPDATE {table.name} t SET signature = u.signature "  # noqa: S608 (our own table)
+        "FROM unnest($1::uuid[], $2::bytea[]) AS u(id, signature) "
+        "WHERE t.id = u.id AND t.signature IS NULL",
+        [key.record.id for key in keys],
+        [key.signature for key in keys],
     )
 
 
-def _service_key(row: Any) -> StoredKey:
-    record = KeyRecord(
-        kind="service",
-        id=row["id"],
-        purpose=row["purpose"],
-        region="",
-        owner="",
-        version=row["version"],
-        parent=str(row["kek_id"]),
-        algorithm=row["algorithm"],
-        created_at=row["created_at"],
+async def under(
+    database: Database, table: KeyTable, kek: UUID, *, after: UUID, limit: int
+) -> list[StoredKey]:
+    """Return a page of the keys that a key-encryption key wraps, in order of their ids."""
+    rows = await database.fetch(
+        select(table) + "WHERE t.kek_id = $1 AND t.id > $2 AND t.state <> 'destroyed' "
+        "ORDER BY t.kek_id, t.id LIMIT $3",
+        kek,
+        after,
+        limit,
     )
-    return StoredKey(
-        record=record,
-        wrapped=row["wrapped"],
-        kcv=row["kcv"],
-        state=row["state"],
-        public_key=row["public_key"],
+    return [table.stored(row) for row in rows]
+
+
+async def count_under(database: Database, kek: UUID) -> int:
+    """Return how many living keys a key-encryption key wraps."""
+    counts = " + ".join(
+        f"(SELECT count(*) FROM {table.name} WHERE kek_id = $1 AND state <> 'destroyed')"  # noqa: S608 (our own tables)
+        for table in UNDER_KEKS.values()
+    )
+    return int(await database.fetchval(f"SELECT {counts}", kek))
+
+
+async def rewrap(database: Database, table: KeyTable, keys: Sequence[StoredKey]) -> int:
+    """Store keys wrapped anew, each only if it is still the revision before; returns how many."""
+    done = await database.execute(
+        f"UPDATE {table.name} t SET kek_id = u.kek_id, wrapped = u.wrapped, "  # noqa: S608 (our own table)
+        "revision = u.revision, signature = u.signature FROM unnest($1::uuid[], $2::uuid[], "
+        "$3::bytea[], $4::int4[], $5::bytea[]) AS u(id, kek_id, wrapped, revision, signature) "
+        "WHERE t.id = u.id AND t.revision = u.revision - 1",
+        [key.record.id for key in keys],
+        [UUID(key.record.parent) for key in keys],
+        [key.wrapped for key in keys],
+        [key.revision for key in keys],
+        [key.signature for key in keys],
+    )
+    return int(done.rpartition(" ")[2])
+
+
+async def merchants(database: Database, table: KeyTable, *, after: UUID, limit: int) -> list[UUID]:
+    """Return a page of the merchants that have a key in a table, in order."""
+    rows: list[Any] = await database.fetch(
+        f"SELECT merchant_id FROM {table.name} WHERE merchant_id > $1 AND version = 1 "  # noqa: S608 (our own table)
+        "ORDER BY merchant_id LIMIT $2",
+        after,
+        limit,
+    )
+    return [row["merchant_id"] for row in rows]
+
+
+async def knows(database: Database, key_id: UUID) -> bool:
+    """Return whether a data key of this id exists, whoever it belongs to."""
+    return bool(
+        await database.fetchval("SELECT EXISTS (SELECT 1 FROM keys.dek WHERE id = $1)", key_id)
     )
