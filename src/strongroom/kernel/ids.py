@@ -34,7 +34,12 @@ def new_uuid7() -> UUID:
 
 def id_from(prefix: str, value: UUID) -> str:
     """Return the outside form of `value`, for example `pay_01k…`."""
-    n, p = value.int, _PAIRS
+    return id_from_int(prefix, value.int)
+
+
+def id_from_int(prefix: str, n: int) -> str:
+    """Return the outside form of a uuid given as its 128-bit number."""
+    p = _PAIRS
     return (
         f"{prefix}_{p[n >> 120]}{p[n >> 110 & 1023]}{p[n >> 100 & 1023]}{p[n >> 90 & 1023]}"
         f"{p[n >> 80 & 1023]}{p[n >> 70 & 1023]}{p[n >> 60 & 1023]}{p[n >> 50 & 1023]}"

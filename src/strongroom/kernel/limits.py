@@ -49,6 +49,9 @@ CVC_HANDLE_TTL_S = 600
 BATCH_TOKENIZE_MAX = 1_000
 """Cards in one batch call: bounded memory and lock time."""
 
+TOKENS_PER_ENTRY = 100
+"""Tokens that one journal entry names: an entry stays below 4 kB."""
+
 API_KEY_CACHE_S = 0.5
 """How long an authenticated key is trusted without a look: revocation shows within a second."""
 

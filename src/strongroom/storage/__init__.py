@@ -2,6 +2,7 @@
 
 from strongroom.storage.change import (
     Add,
+    Bulk,
     Change,
     Claim,
     ConstraintViolated,
@@ -16,6 +17,7 @@ from strongroom.storage.database import Database, Session, Target
 
 __all__ = [
     "Add",
+    "Bulk",
     "Change",
     "Claim",
     "Committer",

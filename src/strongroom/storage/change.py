@@ -1,8 +1,8 @@
 """What one request wants to write: rows of declared shapes, applied all or nothing.
 
-Rooms declare row shapes (`Insert`, `Update`, `Guard`, `Claim`, `Add`, `Spend`) once in their
-`records.py`; the committer turns the shapes of a batch into one statement. A `Change` holds at most
-one `Guard` and at most one `Claim`, so that its acceptance is decided before anything is written.
+Rooms declare row shapes (`Insert`, `Bulk`, `Update`, `Guard`, `Claim`, `Add`, `Spend`) once in
+their `records.py`; the committer turns the shapes of a batch into one statement. A `Change` holds
+at most one `Guard` and one `Claim`, so that its acceptance is decided before anything is written.
 """
 
 from __future__ import annotations
@@ -122,6 +122,21 @@ class Spend(Shape):
         self.sums = tuple(sums)
 
 
+class Bulk(Shape):
+    """Insert many rows that share some columns: one value for each of these, a list for the others.
+
+    Row: the shared values, then one list for each other column, all of one length. A batch of the
+    committer holds at most one for each table; the driver encodes a shared value once.
+    """
+
+    __slots__ = ("each", "shared")
+
+    def __init__(self, table: str, *, shared: Mapping[str, str], each: Mapping[str, str]) -> None:
+        super().__init__(table, {**shared, **each})
+        self.shared = tuple(shared)
+        self.each = tuple(each)
+
+
 class Verdict(enum.Enum):
     """What became of a Change."""
 
@@ -133,9 +148,10 @@ class Verdict(enum.Enum):
 class Change:
     """Rows that are written together or not at all."""
 
-    __slots__ = ("claim", "guard", "rows")
+    __slots__ = ("bulk", "claim", "guard", "rows")
 
     def __init__(self) -> None:
+        self.bulk: tuple[Bulk, Row] | None = None
         self.guard: tuple[Guard, Row] | None = None
         self.claim: tuple[Claim, Row] | None = None
         self.rows: list[tuple[Shape, Row]] = []
@@ -152,6 +168,10 @@ class Change:
             if self.claim is not None:
                 raise ValueError("a Change holds at most one claim")
             self.claim = (shape, row)
+        elif isinstance(shape, Bulk):
+            if self.bulk is not None:
+                raise ValueError("a Change holds at most one bulk")
+            self.bulk = (shape, row)
         else:
             self.rows.append((shape, row))
         return self
@@ -163,10 +183,12 @@ class Change:
             rows.append(self.guard)
         if self.claim is not None:
             rows.append(self.claim)
+        if self.bulk is not None:
+            rows.append(self.bulk)
         return rows
 
     def conflict_keys(self) -> list[Row]:
-        """Return what must not stand twice in one batch: the guarded row and the claimed key."""
+        """Return what may stand once in a batch: the guarded row, the claimed key, a bulk."""
         keys: list[Row] = []
         if self.guard is not None:
             guard, row = self.guard
@@ -175,6 +197,8 @@ class Change:
             claim, row = self.claim
             names = [name for name, _ in claim.columns]
             keys.append((claim.table, *(row[names.index(name)] for name in claim.key)))
+        if self.bulk is not None:
+            keys.append((self.bulk[0].table,))
         return keys
 
 

@@ -16,6 +16,7 @@ import asyncpg
 from strongroom.kernel.ids import new_uuid7
 from strongroom.kernel.limits import COMMIT_BATCH_MAX, COMMIT_QUEUE_MAX, COMMIT_WAIT_MS
 from strongroom.storage.change import (
+    Bulk,
     Change,
     Insert,
     Overloaded,
@@ -255,6 +256,8 @@ class Committer:
 def _columns(shape: Shape, rows: list[tuple[int, Row]]) -> list[Any]:
     """Turn rows into one array for each column, the Change numbers first."""
     numbers = [number for number, _ in rows]
+    if isinstance(shape, Bulk):
+        return [numbers, *rows[0][1]]
     columns: list[Any] = [numbers, *map(list, zip(*(row for _, row in rows), strict=True))]
     if isinstance(shape, Insert) and shape.ordinal_column:
         columns.append(list(range(len(rows))))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from strongroom.storage.change import Add, Claim, Guard, Insert, Shape, Spend, Update
+from strongroom.storage.change import Add, Bulk, Claim, Guard, Insert, Shape, Spend, Update
 
 _NONE = "SELECT NULL::int4 AS change_no LIMIT 0"
 _AS_TEXT = frozenset({"jsonb", "inet"})
@@ -49,7 +49,7 @@ def _compile(shapes: Sequence[Shape], marker: tuple[str, Insert] | None) -> str:
     for i, shape in enumerate(shapes):
         if isinstance(shape, Guard):
             parts.append(_guarded_update(i, shape, slots[i]))
-        elif isinstance(shape, Insert):
+        elif isinstance(shape, Insert | Bulk):
             parts.append(_insert(i, shape, slots[i], returning=marker is not None))
         elif isinstance(shape, Update):
             parts.append(_update(i, shape, slots[i]))
@@ -74,6 +74,10 @@ def _slots(shapes: Sequence[Shape]) -> list[str]:
     sources = []
     number = 4
     for shape in shapes:
+        if isinstance(shape, Bulk):
+            sources.append(_bulk(shape, number))
+            number += 1 + len(shape.columns)
+            continue
         terms, names = [f"${number}::int4[]"], ["change_no"]
         number += 1
         for name, kind in shape.columns:
@@ -86,6 +90,19 @@ def _slots(shapes: Sequence[Shape]) -> list[str]:
             number += 1
         sources.append(f"unnest({', '.join(terms)}) AS u({', '.join(names)})")
     return sources
+
+
+def _bulk(shape: Bulk, number: int) -> str:
+    """Return the rows of the one bulk in a batch; the first parameter is its Change's number."""
+    kinds = dict(shape.columns)
+    once = [f"(${number}::int4[])[1] AS change_no"]
+    once += [f"${n}::{kinds[name]} AS {name}" for n, name in enumerate(shape.shared, number + 1)]
+    first = number + 1 + len(shape.shared)
+    lists = ", ".join(f"${n}::{kinds[name]}[]" for n, name in enumerate(shape.each, first))
+    return (
+        f"(SELECT s.*, e.* FROM (SELECT {', '.join(once)}) AS s, "
+        f"unnest({lists}) AS e({', '.join(shape.each)})) AS u"
+    )
 
 
 def _value(name: str, kind: str) -> str:
@@ -143,16 +160,18 @@ def _guarded_update(i: int, guard: Guard, source: str) -> str:
     )
 
 
-def _insert(i: int, shape: Insert, source: str, *, returning: bool) -> str:
+def _insert(i: int, shape: Insert | Bulk, source: str, *, returning: bool) -> str:
     names = [name for name, _ in shape.columns]
     values = [_value(name, kind) for name, kind in shape.columns]
-    if shape.ordinal_column:
-        names.append(shape.ordinal_column)
-        values.append(f"u.{shape.ordinal_column}")
-    if shape.batch_column:
-        names.append(shape.batch_column)
+    ordinal = shape.ordinal_column if isinstance(shape, Insert) else None
+    batch = shape.batch_column if isinstance(shape, Insert) else None
+    if ordinal:
+        names.append(ordinal)
+        values.append(f"u.{ordinal}")
+    if batch:
+        names.append(batch)
         values.append("$3::uuid")
-    tail = " RETURNING 1" if shape.batch_column and returning else ""
+    tail = " RETURNING 1" if batch and returning else ""
     return (
         f"w{i} AS (INSERT INTO {shape.table} ({', '.join(names)}) "
         f"SELECT {', '.join(values)} FROM {source} WHERE {_KEPT}{tail})"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from strongroom.journal import Entry, record
 from strongroom.kernel.ids import id_from
+from strongroom.kernel.limits import TOKENS_PER_ENTRY
 from strongroom.storage import Change
 from strongroom.vault import records
 from strongroom.vault.model import TokenView
-from strongroom.vault.records import StoredCard
+from strongroom.vault.records import Sealed, StoredCard
 
 _WORKER = "strongroom"
 
@@ -35,6 +37,31 @@ def add_card(
         request=request_id,
     )
     record(change, entry, at=stored.created_at)
+
+
+def add_cards(
+    change: Change,
+    cards: Sealed,
+    tokens: Sequence[str],
+    merchant: str,
+    *,
+    actor: str,
+    request_id: str | None,
+) -> None:
+    """Insert the cards of one batch; each entry names up to `TOKENS_PER_ENTRY` of its tokens."""
+    records.add_cards(change, cards)
+    for at in range(0, len(tokens), TOKENS_PER_ENTRY):
+        part = tokens[at : at + TOKENS_PER_ENTRY]
+        entry = Entry(
+            action="vault:card:tokenize_batch",
+            subject=merchant,
+            outcome="success",
+            merchant=merchant,
+            actor=actor,
+            facts={"cards": len(part), "saved": cards.saved, "tokens": " ".join(part)},
+            request=request_id,
+        )
+        record(change, entry, at=cards.created_at)
 
 
 def card_entry(

@@ -23,7 +23,7 @@ from strongroom.vault import decide, errors, records
 from strongroom.vault.courier import Courier
 from strongroom.vault.cvc import CvcSafe
 from strongroom.vault.egress import EgressPolicy, GatewayAnswer, NotSent, OutboundRequest, Slot
-from strongroom.vault.entries import add_card, card_entry, purge_entry
+from strongroom.vault.entries import add_card, add_cards, card_entry, purge_entry
 from strongroom.vault.fill import fill, slots_of
 from strongroom.vault.fresh import FreshCards
 from strongroom.vault.model import Authorize, Caller, CardInput, CvcHandle, Revealed, TokenView
@@ -95,9 +95,10 @@ class CardVault:
         index = await self._keyring.index_key(merchant)
         key = await self._keyring.data_key(merchant, uses=SEALS_PER_CARD)
         change = Change()
-        ((stored, view),) = seal_cards(
+        sealed, (view,) = seal_cards(
             merchant, [card], [brand.name], key=key, index=index, saved=saved, now=now
         )
+        stored = sealed.card(0)
         add_card(change, stored, view, merchant, actor=actor, request_id=request_id)
         await self._committer.submit(change)
         self._fresh.put(merchant, view.token, stored)
@@ -120,12 +121,11 @@ class CardVault:
         index = await self._keyring.index_key(merchant)
         key = await self._keyring.data_key(merchant, uses=SEALS_PER_CARD * len(cards))
         change = Change()
-        views = []
-        for stored, view in seal_cards(
+        sealed, views = seal_cards(
             merchant, cards, brands, key=key, index=index, saved=saved, now=now
-        ):
-            add_card(change, stored, view, merchant, actor=actor, request_id=request_id)
-            views.append(view)
+        )
+        tokens = [view.token for view in views]
+        add_cards(change, sealed, tokens, merchant, actor=actor, request_id=request_id)
         await self._committer.submit(change)
         return views
 

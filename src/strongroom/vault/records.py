@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from strongroom.storage import Change, Database, Guard, Insert, Update
+from strongroom.storage import Bulk, Change, Database, Guard, Insert, Update
 
 CARD = Insert(
     "vault.card",
@@ -25,6 +25,25 @@ CARD = Insert(
         "expires_at": "timestamptz",
         "purge_after": "timestamptz",
         "created_at": "timestamptz",
+    },
+)
+
+CARDS = Bulk(
+    "vault.card",
+    shared={
+        "merchant_id": "uuid",
+        "index_version": "int4",
+        "key_version": "int4",
+        "saved": "bool",
+        "expires_at": "timestamptz",
+        "purge_after": "timestamptz",
+        "created_at": "timestamptz",
+    },
+    each={
+        "id": "uuid",
+        "fingerprint": "bytea",
+        "sealed_card": "bytea",
+        "sealed_display": "bytea",
     },
 )
 
@@ -70,6 +89,62 @@ class StoredCard(msgspec.Struct, frozen=True):
     created_at: datetime
     ended_at: datetime | None = None
     ended: str | None = None
+
+
+class Sealed(msgspec.Struct, frozen=True, kw_only=True):
+    """Cards sealed together: what they share, and a list in one order of what each has.
+
+    `ids` are 128-bit numbers, the uuids of the rows.
+    """
+
+    merchant_id: UUID
+    index_version: int
+    key_version: int
+    saved: bool
+    expires_at: datetime | None
+    purge_after: datetime | None
+    created_at: datetime
+    ids: list[int]
+    fingerprints: list[bytes]
+    sealed_cards: list[bytes]
+    sealed_displays: list[bytes]
+
+    def card(self, at: int) -> StoredCard:
+        """Return one of the cards as its row."""
+        return StoredCard(
+            merchant_id=self.merchant_id,
+            id=UUID(int=self.ids[at]),
+            version=1,
+            fingerprint=self.fingerprints[at],
+            index_version=self.index_version,
+            sealed_card=self.sealed_cards[at],
+            sealed_display=self.sealed_displays[at],
+            key_version=self.key_version,
+            saved=self.saved,
+            expires_at=self.expires_at,
+            purge_after=self.purge_after,
+            created_at=self.created_at,
+        )
+
+
+def add_cards(change: Change, cards: Sealed) -> None:
+    """Insert cards that were sealed together."""
+    change.add(
+        CARDS,
+        (
+            cards.merchant_id,
+            cards.index_version,
+            cards.key_version,
+            cards.saved,
+            cards.expires_at,
+            cards.purge_after,
+            cards.created_at,
+            [f"{number:032x}" for number in cards.ids],
+            cards.fingerprints,
+            cards.sealed_cards,
+            cards.sealed_displays,
+        ),
+    )
 
 
 def add_card(change: Change, card: StoredCard) -> None:

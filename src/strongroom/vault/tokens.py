@@ -12,12 +12,12 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from uuid import UUID
 
-from strongroom.kernel.ids import id_from, uuid_of
+from strongroom.kernel.ids import id_from_int, uuid_of
 from strongroom.kernel.limits import TOKEN_PURGE_GRACE_S, TOKEN_TTL_UNSAVED_S
 from strongroom.keys import Context, DataKey, IndexKey, Keyring
 from strongroom.vault import decide
 from strongroom.vault.model import CardInput, TokenView
-from strongroom.vault.records import StoredCard
+from strongroom.vault.records import Sealed, StoredCard
 
 CARD_FIELD = "card"
 DISPLAY_FIELD = "display"
@@ -31,13 +31,13 @@ _RANDOM_BYTES = 13
 SEALS_PER_CARD = 2
 
 
-def new_token_uuids(now: datetime, count: int) -> list[UUID]:
-    """Return fresh uuids for tokens made at `now`."""
+def new_token_numbers(now: datetime, count: int) -> list[int]:
+    """Return the 128-bit numbers of fresh uuids for tokens made at `now`."""
     minutes = int(now.timestamp()) // 60 & _MINUTES_MASK
     fixed = minutes << 100 | _VERSION_8 | _VARIANT
     random = os.urandom(_RANDOM_BYTES * count)
     return [
-        UUID(int=fixed | int.from_bytes(random[at : at + _RANDOM_BYTES], "big") >> 4 & _KEEP)
+        fixed | int.from_bytes(random[at : at + _RANDOM_BYTES], "big") >> 4 & _KEEP
         for at in range(0, len(random), _RANDOM_BYTES)
     ]
 
@@ -57,44 +57,38 @@ def seal_cards(
     index: IndexKey,
     saved: bool,
     now: datetime,
-) -> list[tuple[StoredCard, TokenView]]:
-    """Return row and view of a new token for each card; its uses of `key` must be set aside."""
-    uuids = new_token_uuids(now, len(cards))
-    tokens = [id_from("tok", uuid) for uuid in uuids]
+) -> tuple[Sealed, list[TokenView]]:
+    """Return rows and views of a new token for each card; its uses of `key` must be set aside."""
+    numbers = new_token_numbers(now, len(cards))
+    tokens = [id_from_int("tok", number) for number in numbers]
     fingerprints = [index.mac(b"pan", decide.number_bytes(card)) for card in cards]
     shown = [
         decide.shown_of(card, brand, fingerprint=_visible(index, fingerprint))
         for card, brand, fingerprint in zip(cards, brands, fingerprints, strict=True)
     ]
-    packed = zip(tokens, map(decide.pack_card, cards), strict=True)
-    sealed_cards = key.seal_many(Context(merchant, tokens[0], CARD_FIELD), list(packed))
-    packed = zip(tokens, map(decide.pack_shown, shown), strict=True)
-    sealed_shown = key.seal_many(Context(merchant, tokens[0], DISPLAY_FIELD), list(packed))
-    owner = merchant_uuid(merchant)
-    expires_at, purge_after = (None, None) if saved else (now + _TTL, now + _TTL + _GRACE)
-    made = []
-    for at, token in enumerate(tokens):
-        stored = StoredCard(
-            merchant_id=owner,
-            id=uuids[at],
-            version=1,
-            fingerprint=fingerprints[at],
-            index_version=index.version,
-            sealed_card=sealed_cards[at],
-            sealed_display=sealed_shown[at],
-            key_version=key.version,
-            saved=saved,
-            expires_at=expires_at,
-            purge_after=purge_after,
-            created_at=now,
-        )
-        made.append((stored, view_of(token, stored, shown[at])))
-    return made
+    packed_cards = zip(tokens, map(decide.pack_card, cards), strict=True)
+    packed_shown = zip(tokens, map(decide.pack_shown, shown), strict=True)
+    sealed = Sealed(
+        merchant_id=merchant_uuid(merchant),
+        index_version=index.version,
+        key_version=key.version,
+        saved=saved,
+        expires_at=None if saved else now + _TTL,
+        purge_after=None if saved else now + _TTL + _GRACE,
+        created_at=now,
+        ids=numbers,
+        fingerprints=fingerprints,
+        sealed_cards=key.seal_many(Context(merchant, tokens[0], CARD_FIELD), list(packed_cards)),
+        sealed_displays=key.seal_many(
+            Context(merchant, tokens[0], DISPLAY_FIELD), list(packed_shown)
+        ),
+    )
+    return sealed, [view_of(token, sealed, one) for token, one in zip(tokens, shown, strict=True)]
 
 
 def _visible(index: IndexKey, fingerprint: bytes) -> str:
     """Return the fingerprint that callers see: it tells nothing of the one that is stored."""
-    return id_from("fp", UUID(bytes=index.mac(b"visible", fingerprint)[:16]))
+    return id_from_int("fp", int.from_bytes(index.mac(b"visible", fingerprint)[:16], "big"))
 
 
 async def open_card(keyring: Keyring, merchant: str, token: str, stored: StoredCard) -> CardInput:
@@ -105,7 +99,7 @@ async def open_card(keyring: Keyring, merchant: str, token: str, stored: StoredC
     return decide.unpack_card(data)
 
 
-def view_of(token: str, stored: StoredCard, shown: decide.Shown) -> TokenView:
+def view_of(token: str, stored: StoredCard | Sealed, shown: decide.Shown) -> TokenView:
     """Return what may be known of a token."""
     return TokenView(
         token=token,
