@@ -90,7 +90,10 @@ async def test_a_batch_is_stored_whole(vault: CardVault, installed: House) -> No
     assert len({view.token for view in views}) == 3
     for view in views:
         assert await vault.describe(merchant, view.token) == view
-    assert len(await installed.entries("vault:card:tokenize")) == 3
+    (entry,) = await installed.entries("vault:card:tokenize_batch")
+    facts = json.loads(entry["body"])["facts"]
+    named = " ".join(view.token for view in views)
+    assert facts == {"cards": 3, "saved": True, "tokens": named}
 
 
 async def test_a_batch_with_one_bad_card_stores_none(vault: CardVault, installed: House) -> None:
