@@ -11,6 +11,7 @@ from strongroom.kernel.ids import new_uuid7
 from strongroom.kernel.limits import COMMIT_QUEUE_MAX
 from strongroom.storage import (
     Add,
+    Bulk,
     Change,
     Claim,
     Committer,
@@ -34,6 +35,8 @@ KEY = Claim(
 )
 LINE = Insert("t.line", {"merchant_id": "uuid", "id": "uuid", "amount": "int8"})
 SUM = Add("t.total", keys={"merchant_id": "uuid"}, sums={"amount": "int8"})
+
+LINES = Bulk("t.line", shared={"merchant_id": "uuid"}, each={"id": "uuid", "amount": "int8"})
 
 MERCHANT = new_uuid7()
 
@@ -196,3 +199,31 @@ async def test_an_unreachable_database_is_said_at_once(tmp_path: object) -> None
     nowhere = Target(host="/nonexistent", user="strongroom_pay")
     with pytest.raises(StorageUnavailable):
         await Committer(nowhere).open()
+
+
+async def test_a_bulk_is_written_whole_or_not_at_all(db: Database, committer: Committer) -> None:
+    ids = [new_uuid7() for _ in range(6)]
+    good = Change().add(LINES, (MERCHANT, ids[:3], [1, 2, 3]))
+    again = Change().add(LINES, (MERCHANT, ids[3:], [4, 5, 6])).add(SUM, (MERCHANT, 15))
+    bad = (
+        Change().add(LINES, (MERCHANT, [new_uuid7(), new_uuid7()], [7, 0])).add(SUM, (MERCHANT, 7))
+    )
+    results = await asyncio.gather(
+        *map(committer.submit, (good, bad, again)), return_exceptions=True
+    )
+    assert results[0] is results[2] is Verdict.COMMITTED
+    assert isinstance(results[1], ConstraintViolated)
+    rows = await db.fetch("SELECT id, amount FROM t.line ORDER BY amount")
+    assert [(row["id"], row["amount"]) for row in rows] == list(zip(ids, range(1, 7), strict=True))
+    assert await db.fetchval("SELECT amount FROM t.total") == 15
+
+
+async def test_a_bulk_whose_guard_is_stale_is_not_written(
+    db: Database, committer: Committer
+) -> None:
+    root = new_uuid7()
+    await committer.submit(Change().add(ROOT, (MERCHANT, root, "new")))
+    change = Change().add(MOVE, (MERCHANT, root, 7, "moved"))
+    change.add(LINES, (MERCHANT, [new_uuid7()], [1]))
+    assert await committer.submit(change) is Verdict.STALE
+    assert await db.fetchval("SELECT count(*) FROM t.line") == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -105,13 +106,17 @@ async def test_a_batch_with_one_bad_card_stores_none(vault: CardVault, installed
         with pytest.raises(StrongroomError, match="batch_too_large"):
             await vault.tokenize_batch(new_merchant(), cards, saved=True, actor="k")
     assert not await installed.sql("SELECT 1 FROM vault.card")
-    assert not await installed.entries("vault:card:tokenize")
+    assert not await installed.entries("vault:card:tokenize_batch")
 
 
 async def test_the_largest_batch_fits_one_change(vault: CardVault, installed: House) -> None:
     cards = [a_card()] * limits.BATCH_TOKENIZE_MAX
     views = await vault.tokenize_batch(new_merchant(), cards, saved=False, actor="k")
     assert len({view.token for view in views}) == limits.BATCH_TOKENIZE_MAX
+    entries = await installed.entries("vault:card:tokenize_batch")
+    named = [t for entry in entries for t in json.loads(entry["body"])["facts"]["tokens"].split()]
+    assert sorted(named) == sorted(view.token for view in views)
+    assert len(entries) == limits.BATCH_TOKENIZE_MAX // limits.TOKENS_PER_ENTRY
 
 
 async def test_real_cards_never_enter_test_mode(vault: CardVault, installed: House) -> None:
