@@ -46,6 +46,12 @@ WHO_MAY = {
     "merchant:suspend": "a",
     "merchant:resume": "a",
     "key:list": "r a",
+    "custodian:enroll": "a",
+    "custodian:list": "r a",
+    "custodian:revoke": "a",
+    "approval:request": "a",
+    "approval:list": "r a",
+    "approval:decide": "a",
     "metrics:read": "r a",
     "system:doctor": "r a",
     "system:init": "a",
@@ -73,7 +79,8 @@ KIND = {
 OF_THE_INSTALLATION = {
     action
     for action in WHO_MAY
-    if action.split(":")[0] in {"merchant", "key", "metrics", "system", "webhook"}
+    if action.split(":")[0]
+    in {"approval", "custodian", "key", "merchant", "metrics", "system", "webhook"}
 }
 WITH_OR_WITHOUT_MERCHANT = {
     action for action in WHO_MAY if action.split(":")[0] in {"journal", "checkpoint", "api_key"}
@@ -81,7 +88,7 @@ WITH_OR_WITHOUT_MERCHANT = {
 LOOKING = {
     "payment:read", "payment:list", "refund:read", "token:read", "ledger:read", "journal:read",
     "journal:verify", "journal:export", "checkpoint:read", "api_key:list", "merchant:list",
-    "key:list", "metrics:read", "system:doctor",
+    "key:list", "metrics:read", "system:doctor", "custodian:list", "approval:list",
 }  # fmt: skip
 CONTAINING = {"api_key:revoke", "merchant:suspend", "merchant:resume"}
 

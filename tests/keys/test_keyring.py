@@ -151,7 +151,7 @@ async def test_every_key_has_its_entry_in_the_journal(installed: House) -> None:
         for entry in await installed.entries(f"keys:{kind}:create")
     }
     assert listed == journaled
-    assert len(listed) == 5 + 2 + 1 + 1
+    assert len(listed) == 5 + 3 + 1 + 1
 
 
 async def test_the_inventory_tells_what_an_assessor_asks(installed: House) -> None:

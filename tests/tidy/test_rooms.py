@@ -26,9 +26,9 @@ OWN: dict[str, set[str]] = {
         "readiness", "sandboxing", "serving", "settings", "supervisor", "worker",
     },
     "cli": {
-        "admin", "api_keys", "client", "command", "demo", "doctor", "files", "first_payment",
-        "health_machine", "health_store", "installation", "journal", "program", "receipt",
-        "running", "sandbox", "show",
+        "admin", "api_keys", "approvals", "client", "command", "custodians", "demo", "doctor",
+        "files", "first_payment", "health_machine", "health_store", "installation", "journal",
+        "program", "receipt", "running", "sandbox", "show",
     },
     "gateways": {
         "account", "declines", "reading", "registry", "sandbox", "sandbox_server", "signing",
@@ -41,8 +41,8 @@ OWN: dict[str, set[str]] = {
     },
     "kernel": {"canonical", "clock", "ids", "limits", "money", "ports", "screen", "secret"},
     "keys": {
-        "cache", "custody", "envelope", "foundation", "material", "memory", "naming",
-        "private_files", "sealed_file", "signatures", "tables",
+        "cache", "custody", "dual_control", "envelope", "foundation", "material",
+        "memory", "naming", "private_files", "sealed_file", "signatures", "tables",
     },
     "payments": {
         "attempt", "breaker", "context", "creating", "events", "idempotency", "operating",
@@ -62,6 +62,7 @@ OWN: dict[str, set[str]] = {
 
 SIDE_DOORS = {
     "strongroom.gateways.sandbox_server": {"app", "cli"},
+    "strongroom.keys.dual_control": {"cli"},
     "strongroom.storage.datamap": {"cli"},
     "strongroom.storage.embedded": {"app", "cli"},
     "strongroom.storage.installation": {"app", "cli"},

@@ -15,6 +15,7 @@ MAY_REVEAL = {
     "gateways/sandbox_server/server.py": "the sandbox gateway checks bearers and signs webhooks",
     "gateways/signing.py": "the bearer header, and the signature of gateway webhooks",
     "keys/custody.py": "gives key-encryption keys to the cipher",
+    "keys/dual_control/custodian_file.py": "derives from the passphrase, opens a custodian's keys",
     "keys/envelope.py": "wraps a key under a key",
     "keys/material.py": "gives key bytes to the cipher",
     "keys/sealed_file.py": "derives from the passphrase, seals and opens the root",

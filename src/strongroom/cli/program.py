@@ -13,7 +13,9 @@ import typer
 
 from strongroom.cli.admin import register as _admin
 from strongroom.cli.api_keys import register as _api_keys
+from strongroom.cli.approvals import register as _approvals
 from strongroom.cli.command import FAILED, OK, PLAIN, UNAVAILABLE, USAGE
+from strongroom.cli.custodians import register as _custodians
 from strongroom.cli.demo import register as _demo
 from strongroom.cli.doctor import register as _doctor
 from strongroom.cli.first_payment import register as _first_payment
@@ -38,7 +40,17 @@ app = typer.Typer(
     help="A self-hosted payment service that tokenizes cards, takes payments and proves it.",
     **PLAIN,
 )
-for _register in (_running, _first_payment, _demo, _doctor, _admin, _api_keys, _journal):
+for _register in (
+    _running,
+    _first_payment,
+    _demo,
+    _doctor,
+    _admin,
+    _api_keys,
+    _journal,
+    _custodians,
+    _approvals,
+):
     _register(app)
 
 

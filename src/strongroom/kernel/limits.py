@@ -144,3 +144,26 @@ BATCH_REVEAL_MAX = 1_000
 
 REVEAL_ENTRY_TOKENS_MAX = 100
 """Tokens named by one journal entry of a batch: an entry stays below 4 kB."""
+
+APPROVERS = 2
+"""Custodians who must approve what one person must not do alone, the requester not counted."""
+
+APPROVAL_TTL_S = 24 * 3600
+"""A request is good for a day: longer ones are forgotten and then found by somebody else."""
+
+APPROVAL_FRESH_S = 300
+APPROVAL_CLOCK_SKEW_S = 30
+"""A custodian's signature counts when it was made within five minutes before it arrives: key file
+and passphrase were used just now. Clocks may differ by half a minute."""
+
+APPROVAL_PAYLOAD_MAX_BYTES = 4_096
+"""Canonical payload of a request: a few fields that people can read before they sign."""
+
+APPROVALS_OPEN_MAX = 100
+"""Requests that wait at a time; more cannot be read with care."""
+
+CUSTODIANS_MAX = 16
+"""The fewest necessary (PCI DSS 3.6.1.3), and no more than a key can have shares."""
+
+CUSTODIANS_FOUNDING = 3
+"""The first custodians of a live installation, enrolled together; later ones are approved."""

@@ -23,6 +23,7 @@ from strongroom.keys import errors, records
 from strongroom.keys.cache import KeyCache
 from strongroom.keys.custody import Custody
 from strongroom.keys.decide import days_left, may_seal
+from strongroom.keys.dual_control import DualControl, World
 from strongroom.keys.envelope import named_key, world
 from strongroom.keys.foundation import prepare
 from strongroom.keys.material import Allowance, DataKey, IndexKey, JournalSigner, KeyedHash
@@ -42,6 +43,7 @@ from strongroom.storage import Committer, Database
 
 JOURNAL_SIGNING = "journal-signing"
 API_KEY_PEPPER = "api-key-pepper"
+DUAL_CONTROL = "dual-control"
 _PAGE = 500
 _log = logging.getLogger("strongroom.keys")
 
@@ -52,6 +54,7 @@ class Keyring:
     def __init__(self, database: Database, custody: Custody, clock: Clock) -> None:
         self._database = database
         self._custody = custody
+        self._clock = clock
         size, ttl_s = limits.KEY_CACHE_SIZE, limits.KEY_CACHE_TTL_S
         self._sealing: KeyCache[str, DataKey] = KeyCache(size=size, ttl_s=ttl_s, clock=clock)
         self._opening: KeyCache[tuple[str, int], DataKey] = KeyCache(
@@ -62,6 +65,7 @@ class Keyring:
         self._reserving: dict[UUID, asyncio.Lock] = {}
         self._signer: JournalSigner | None = None
         self._hasher: KeyedHash | None = None
+        self._dual_control: DualControl | None = None
 
     @classmethod
     async def open(
@@ -111,6 +115,7 @@ class Keyring:
         await prepare(custody)
         keyring = cls(database, custody, clock)
         await keyring._open_service_keys()
+        await keyring._open_dual_control(committer)
         return keyring
 
     @property
@@ -135,12 +140,19 @@ class Keyring:
             raise errors.key_not_usable("the keyring is closed")
         return self._hasher
 
+    @property
+    def dual_control(self) -> DualControl:
+        """Custodians and approvals of this installation."""
+        if self._dual_control is None:
+            raise errors.key_not_usable("the keyring is closed")
+        return self._dual_control
+
     def close(self) -> None:
         """Drop every key object; the keyring cannot be used afterwards."""
         for cache in (self._sealing, self._opening, self._index):
             cache.clear()
         self._custody.forget()
-        self._signer = self._hasher = None
+        self._signer = self._hasher = self._dual_control = None
 
     async def refresh(self) -> bool:
         """Forget held keys if any key changed, so that a rotation shows here too; for the worker.
@@ -228,6 +240,16 @@ class Keyring:
             raise errors.key_not_usable("the journal key does not fit its public key")
         pepper = await self._service_key(API_KEY_PEPPER, kek_purpose="token", algorithm=MAC)
         self._hasher = KeyedHash(await self._custody.open(pepper), pepper.record.version)
+
+    async def _open_dual_control(self, committer: Committer) -> None:
+        stored = await self._service_key(DUAL_CONTROL, kek_purpose="audit", algorithm=MAC)
+        self._dual_control = DualControl(
+            self._database,
+            committer,
+            world=World(self.installation, self.mode),
+            seal=IndexKey(await self._custody.open(stored), stored.record),
+            clock=self._clock,
+        )
 
     async def _service_key(self, purpose: str, *, kek_purpose: str, algorithm: str) -> StoredKey:
         found = await records.newest_service_key(self._database, purpose)
