@@ -317,7 +317,7 @@ async def test_no_clear_key_stands_anywhere_in_the_database(
     keyring = await installed.keyring()
     await keyring.seal(Context(new_merchant(), TOKEN, "card"), b"x")
     await keyring.index_key(new_merchant())
-    assert len(made) == 9
+    assert len(made) == 10
     dump = ""
     for table in ("keys.kek", "keys.dek", "keys.index_key", "keys.service_key", "journal.entry"):
         rows = await installed.sql(f"SELECT to_jsonb(t)::text AS row FROM {table} t")
