@@ -76,7 +76,7 @@ async def test_sources_keys_and_reasons_are_told_apart(
     assert one["subject"] == two["subject"] != three["subject"]
     assert one["subject"].startswith("sr_test_sk_")
     assert one["facts"]["source"] == three["facts"]["source"] != two["facts"]["source"]
-    assert one["facts"]["source"] == identity.refusals.commitment("192.0.2.1")
+    assert one["facts"]["source"] == await identity.refusals.commitment("192.0.2.1")
     assert (revoked["subject"], revoked["reason"]) == (key.id, "revoked")
     assert revoked["merchant"] == merchant
     assert {one["merchant"], malformed["merchant"], missing["merchant"]} == {None}

@@ -138,6 +138,7 @@ _EMPTY = "SET session_replication_role = replica;" + "".join(
         "keys.approval",
         "keys.custodian_revocation",
         "keys.custodian",
+        "keys.certificate",
         "keys.dek",
         "keys.index_key",
         "keys.visible_key",

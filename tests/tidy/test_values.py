@@ -16,6 +16,8 @@ MAY_REVEAL = {
     "gateways/signing.py": "the bearer header, and the signature of gateway webhooks",
     "keys/custody.py": "gives key-encryption keys to the cipher",
     "keys/dual_control/custodian_file.py": "derives from the passphrase, opens a custodian's keys",
+    "keys/certificates/authority.py": "the seed of the authority's key, to its derivation",
+    "keys/desk.py": "an API key's text, to the keyed hash",
     "keys/envelope.py": "wraps a key under a key",
     "keys/material.py": "gives key bytes to the cipher",
     "keys/sealed_file.py": "derives from the passphrase, seals and opens the root",
@@ -26,6 +28,7 @@ MAY_REVEAL = {
     "vault/cvc.py": "seals a security code for minutes",
     "vault/decide.py": "brand, mask and fingerprint of a card number",
     "vault/fill.py": "card data into the slots of a gateway request",
+    "vault/remote/codec.py": "card data and secrets, into the TLS channel to the vault's process",
     "vault/scrub.py": "finds card data in a gateway's answer",
 }
 """Module → why it must see the clear value. Everything else handles `Secret`, `Pan` and `Cvc`."""

@@ -111,11 +111,14 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "key_compromised": (503, "Card moving to a new key"),
     "gateway_unavailable": (503, "Gateway unavailable"),
     "gateway_outcome_unknown": (503, "Outcome being looked up"),
+    "vault_unavailable": (503, "Vault unavailable"),
     "not_yet_sequenced": (503, "Entry not yet under a checkpoint"),
     "no_checkpoint": (503, "No checkpoint yet"),
     "request_timeout": (504, "Answer takes too long"),
     # our fault
     "internal_error": (500, "Internal error"),
+    "vault_call_invalid": (500, "Vault of another release"),
+    "vault_verb_refused": (403, "Not for this process"),
     "impossible_transition": (500, "Impossible state change"),
     "journal_refused": (500, "Not recordable"),
 }
@@ -136,6 +139,8 @@ NEVER_ANSWERED = frozenset(
         "custodian_not_opened",
         "custodian_unknown",
         "custodians_too_many",
+        "certificate_request_invalid",
+        "certificate_unusable",
         "database_in_use",
         "database_programs_missing",
         "database_start_failed",

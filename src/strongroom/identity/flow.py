@@ -25,7 +25,7 @@ from strongroom.identity.model import (
     PrincipalKind,
     Refusal,
 )
-from strongroom.identity.refusals import Refusals, Refused
+from strongroom.identity.refusals import Hasher, Refusals, Refused, hashed
 from strongroom.journal import Entry, record
 from strongroom.kernel.clock import Clock, SystemClock, rfc3339_ms
 from strongroom.kernel.errors import StrongroomError
@@ -53,7 +53,8 @@ class Identity:
         database: role `strongroom_pay`, for reading.
         committer: the same role, with the journal's marker.
         mode: the world this installation belongs to; keys of the other one are refused.
-        hasher: keyed hash (HMAC-SHA-256) under the pepper; the pepper never enters the database.
+        hasher: keyed hash (HMAC-SHA-256) under the pepper; the pepper never enters the database,
+            nor, where the vault runs alone, this process: then the hash is awaited.
         known_scopes: the names of all actions; app hands in those of `access`.
         clock: time.
         random_bytes: a CSPRNG.
@@ -65,7 +66,7 @@ class Identity:
         committer: Committer,
         *,
         mode: Mode,
-        hasher: Callable[[bytes], bytes],
+        hasher: Hasher,
         known_scopes: Collection[str],
         clock: Clock | None = None,
         random_bytes: Callable[[int], bytes] = os.urandom,
@@ -109,7 +110,7 @@ class Identity:
             raise self._refuse(Refusal.MALFORMED, source=source)
         if presented.mode != self._mode:
             raise self._refuse(Refusal.WRONG_MODE, source=source, presented=presented)
-        found = await self._lookup.find(self._hasher(presented.text))
+        found = await self._lookup.find(await hashed(self._hasher, presented.text))
         now = self._clock.now()
         refusal = decide.refusal_of(found, now=now)
         if refusal is not None or found is None:
@@ -130,16 +131,17 @@ class Identity:
         found: KeyRecord | None = None,
     ) -> StrongroomError:
         """Count a refused caller and return the error to raise."""
-        subject = "none"
+        subject, hint = "none", ""
         if found is not None:
             subject = found.principal.id
         elif presented is not None:
-            subject = f"{presented.prefix}_{self.refusals.commitment(presented.hint)}"
+            subject, hint = presented.prefix, presented.hint
         self.refusals.note(
             Refused(
                 action="identity:api_key:reject",
                 reason=refusal.value,
                 subject=subject,
+                hint=hint,
                 merchant=None if found is None else found.principal.merchant,
                 source=source,
             )
@@ -197,7 +199,7 @@ class Identity:
         text = keytext.generate(mode=self._mode, kind=spec.kind, random_bytes=self._random_bytes)
         key = _view_of(spec, hint=keytext.hint_of(text), actor=actor, now=now)
         change = Change()
-        records.add_key(change, key, self._hasher(text.encode("ascii")))
+        records.add_key(change, key, await hashed(self._hasher, text.encode("ascii")))
         record(change, _created(key, actor=actor, request=request), at=now)
         await self._committer.submit(change)
         return key, Secret(text)

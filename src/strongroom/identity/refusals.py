@@ -8,7 +8,7 @@ Addresses and parts of keys stand in the journal as keyed commitments, never in 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 import msgspec
@@ -30,8 +30,21 @@ _LETTERS = str.maketrans("0123456789abcdef", "abcdefghijklmnop")
 """Commitments are spelled in letters, so that no digest is ever taken for a card number."""
 
 
+Hasher = Callable[[bytes], bytes | Awaitable[bytes]]
+"""The keyed hash under the pepper: at once where the pepper is, awaited where it is elsewhere."""
+
+
+async def hashed(hasher: Hasher, data: bytes) -> bytes:
+    """Return the keyed hash of `data`."""
+    digest = hasher(data)
+    return digest if isinstance(digest, bytes) else await digest
+
+
 class Refused(msgspec.Struct, frozen=True, kw_only=True):
-    """What is counted together. `facts` are pairs; `source` is committed to."""
+    """What is counted together. `facts` are pairs; `source` and `hint` are committed to.
+
+    `hint` is the part of a key that its owner recognizes it by; it follows the subject.
+    """
 
     action: str
     reason: str
@@ -39,6 +52,7 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True):
     actor: str = "anonymous"
     merchant: str | None = None
     source: str = ""
+    hint: str = ""
     facts: tuple[tuple[str, str], ...] = ()
 
 
@@ -55,9 +69,7 @@ class _Count:
 class Refusals:
     """Counts refusals in memory and writes them to the journal when flushed."""
 
-    def __init__(
-        self, committer: Committer, *, clock: Clock, hasher: Callable[[bytes], bytes]
-    ) -> None:
+    def __init__(self, committer: Committer, *, clock: Clock, hasher: Hasher) -> None:
         self._committer = committer
         self._clock = clock
         self._hasher = hasher
@@ -100,44 +112,51 @@ class Refusals:
             return len(due)
 
     async def _write(self, due: list[tuple[Refused, _Count]]) -> None:
+        hidden = [await self._hidden(refused) for refused, _ in due]
         change = Change()
         now = self._clock.now()
-        written = [(count, count.unwritten) for _, count in due]
-        for refused, count in due:
+        written = [(count, count.unwritten) for _, count in due]  # no await from here to the commit
+        for (refused, count), (hint, source) in zip(due, hidden, strict=True):
             try:
-                record(change, self._entry(refused, count), at=now)
+                record(change, _entry(refused, count, hint, source), at=now)
             except StrongroomError:
                 withheld = msgspec.structs.replace(refused, subject="withheld", facts=())
-                record(change, self._entry(withheld, count), at=now)
+                record(change, _entry(withheld, count, "", source), at=now)
         await self._committer.submit(change)
         for count, number in written:
             count.unwritten -= number
             count.opened_s = count.opened_s if not count.told else self._clock.monotonic()
             count.told = True
 
-    def _entry(self, refused: Refused, count: _Count) -> Entry:
-        facts: dict[str, str | int | bool] = {
-            "count": count.unwritten,
-            "first_at": rfc3339_ms(count.first),
-            "last_at": rfc3339_ms(count.last),
-            **dict(refused.facts),
-        }
-        if refused.source:
-            facts["source"] = self.commitment(refused.source)
-        return Entry(
-            action=refused.action,
-            subject=refused.subject,
-            outcome="refused",
-            reason=refused.reason,
-            facts=facts,
-            merchant=refused.merchant,
-            actor=refused.actor,
-        )
+    async def _hidden(self, refused: Refused) -> tuple[str, str]:
+        """Return hint and source as they may stand in the journal."""
+        hint = f"_{await self.commitment(refused.hint)}" if refused.hint else ""
+        return hint, await self.commitment(refused.source) if refused.source else ""
 
-    def commitment(self, value: str) -> str:
+    async def commitment(self, value: str) -> str:
         """Return the keyed commitment under which `value` stands in the journal."""
-        digest = self._hasher(b"commitment\x00" + value.encode())
+        digest = await hashed(self._hasher, b"commitment\x00" + value.encode())
         return digest[:_COMMITMENT_BYTES].hex().translate(_LETTERS)
+
+
+def _entry(refused: Refused, count: _Count, hint: str, source: str) -> Entry:
+    facts: dict[str, str | int | bool] = {
+        "count": count.unwritten,
+        "first_at": rfc3339_ms(count.first),
+        "last_at": rfc3339_ms(count.last),
+        **dict(refused.facts),
+    }
+    if source:
+        facts["source"] = source
+    return Entry(
+        action=refused.action,
+        subject=refused.subject + hint,
+        outcome="refused",
+        reason=refused.reason,
+        facts=facts,
+        merchant=refused.merchant,
+        actor=refused.actor,
+    )
 
 
 def _over(count: _Count, now_s: float) -> bool:

@@ -167,3 +167,33 @@ CUSTODIANS_MAX = 16
 
 CUSTODIANS_FOUNDING = 3
 """The first custodians of a live installation, enrolled together; later ones are approved."""
+
+VAULT_FRAME_MAX_BYTES = 2 * 1024 * 1024
+"""Largest message between a vault and its callers: a batch of 1,000 cards is below half of it."""
+
+VAULT_CALLS_MAX = 1_024
+"""Calls one process may have under way at its vault: as many as requests (concurrency_max)."""
+
+VAULT_PEER_CALLS_MAX = 256
+"""Calls on one connection that a vault works on at once; it reads no more until some are done."""
+
+VAULT_CONNECTIONS_MAX = 256
+"""Connections a vault takes: two from each process, with room for a rolling start."""
+
+VAULT_CONNECT_TIMEOUT_MS = 3_000
+"""Connection, handshake and greeting: a vault that starts again is back within this time."""
+
+VAULT_CALL_TIMEOUT_MS = 8_000
+"""Longest an ordinary call takes: a commit that waits (COMMIT_WAIT_MS) and its way."""
+
+VAULT_FORWARD_GRACE_MS = 2_000
+"""Added to a gateway call's own time: what the vault needs around it."""
+
+VAULT_SILENCE_S = 6
+"""A vault that answers no ping for so long is taken for dead and its connection closed."""
+
+VAULT_CONNECTION_AGE_S = 600
+"""A connection is replaced after ten minutes, so that renewed certificates come into use."""
+
+CERTIFICATE_DAYS_MAX = 90
+"""Longest life of a process's certificate: short enough that renewal is a habit."""

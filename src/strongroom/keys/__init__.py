@@ -5,6 +5,7 @@ level is AES-256-GCM with the key's own record as additional data. No clear key 
 the rooms above get objects that seal, open, hash or sign.
 """
 
+from strongroom.keys.desk import KeyDesk, LocalDesk
 from strongroom.keys.flow import Keyring
 from strongroom.keys.material import DataKey, IndexKey, KeyedHash
 from strongroom.keys.memory import harden_process
@@ -15,9 +16,11 @@ __all__ = [
     "Context",
     "DataKey",
     "IndexKey",
+    "KeyDesk",
     "KeyInfo",
     "KeyedHash",
     "Keyring",
+    "LocalDesk",
     "Mode",
     "RootProvider",
     "SealedFileRoot",

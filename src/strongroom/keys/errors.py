@@ -152,3 +152,11 @@ def keys_contended() -> StrongroomError:
         retryable=True,
         retry_after_s=1,
     )
+
+
+def certificate_request_invalid(days_max: int) -> StrongroomError:
+    """Return `certificate_request_invalid`: no such role, or too long a life."""
+    return StrongroomError(
+        "certificate_request_invalid",
+        f"Certificates are for vault, api or worker and for 1 to {days_max} days.",
+    )

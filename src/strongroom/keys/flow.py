@@ -21,6 +21,8 @@ from strongroom.kernel.ids import NIL_UUID, id_from, uuid_of
 from strongroom.kernel.ports import Signer
 from strongroom.keys import errors, records
 from strongroom.keys.cache import KeyCache
+from strongroom.keys.certificates.authority import CertificateSigner
+from strongroom.keys.certificates.model import trust_domain
 from strongroom.keys.custody import Custody
 from strongroom.keys.decide import days_left, may_seal
 from strongroom.keys.dual_control import DualControl, World
@@ -44,6 +46,7 @@ from strongroom.storage import Committer, Database
 JOURNAL_SIGNING = "journal-signing"
 API_KEY_PEPPER = "api-key-pepper"
 DUAL_CONTROL = "dual-control"
+CERTIFICATE_AUTHORITY = "certificate-authority"
 _PAGE = 500
 _log = logging.getLogger("strongroom.keys")
 
@@ -146,6 +149,14 @@ class Keyring:
         if self._dual_control is None:
             raise errors.key_not_usable("the keyring is closed")
         return self._dual_control
+
+    async def certificate_signer(self) -> CertificateSigner:
+        """Return the key that signs the certificates of this installation's processes."""
+        seed = await self._service_key(
+            CERTIFICATE_AUTHORITY, kek_purpose="audit", algorithm="ES256"
+        )
+        domain = trust_domain(self.installation, self.mode)
+        return CertificateSigner(await self._custody.open(seed), domain=domain)
 
     def close(self) -> None:
         """Drop every key object; the keyring cannot be used afterwards."""

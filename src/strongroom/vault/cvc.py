@@ -8,7 +8,7 @@ handle is dropped or garbage, or time is up, the key is gone and the ciphertext 
 from __future__ import annotations
 
 import os
-from weakref import WeakKeyDictionary
+from weakref import finalize
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -31,7 +31,7 @@ class CvcSafe:
     def __init__(self, clock: Clock) -> None:
         self._monotonic = clock.monotonic
         self._next_sweep = 0.0
-        self._keys: WeakKeyDictionary[CvcHandle, tuple[float, AESGCM]] = WeakKeyDictionary()
+        self._keys: dict[bytes, tuple[float, AESGCM]] = {}
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -48,8 +48,11 @@ class CvcSafe:
         if len(self._keys) >= CVC_HELD_MAX:
             raise errors.too_many_cvcs()
         key = AESGCM(os.urandom(32))
-        handle = CvcHandle(key.encrypt(_NONCE, cvc.reveal().encode(), _bound(merchant, token)))
-        self._keys[handle] = (now + CVC_HANDLE_TTL_S, key)
+        sealed = key.encrypt(_NONCE, cvc.reveal().encode(), _bound(merchant, token))
+        handle = CvcHandle(sealed, os.urandom(CvcHandle.ID_BYTES))
+        self._keys[handle.id] = (now + CVC_HANDLE_TTL_S, key)
+        handle.watch = finalize(handle, self._forget, handle.id)
+        handle.watch.atexit = False
         return handle
 
     def open(self, merchant: str, token: str, handle: CvcHandle) -> Cvc:
@@ -58,7 +61,7 @@ class CvcSafe:
         Raises:
             StrongroomError: `cvc_handle_invalid` otherwise.
         """
-        held = self._keys.get(handle)
+        held = self._keys.get(handle.id)
         if held is None or held[0] <= self._monotonic():
             self.drop(handle)
             raise errors.cvc_handle_invalid()
@@ -71,19 +74,23 @@ class CvcSafe:
     def drop(self, handle: CvcHandle | None) -> None:
         """Destroy the key of a code, if there is one."""
         if handle is not None:
-            self._keys.pop(handle, None)
+            handle.entrust()
+            self._forget(handle.id)
 
     def sweep(self) -> None:
         """Destroy the keys whose time is over."""
         now = self._monotonic()
         self._next_sweep = now + _SWEEP_EVERY_S
-        for handle, (until, _) in list(self._keys.items()):
+        for handle_id, (until, _) in list(self._keys.items()):
             if until <= now:
-                self.drop(handle)
+                self._forget(handle_id)
 
     def clear(self) -> None:
         """Destroy all keys."""
         self._keys.clear()
+
+    def _forget(self, handle_id: bytes) -> None:
+        self._keys.pop(handle_id, None)
 
 
 def _bound(merchant: str, token: str) -> bytes:

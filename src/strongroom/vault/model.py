@@ -1,7 +1,8 @@
 """The vault's types: a card coming in, a token going out, a security code in waiting, the vault.
 
-`Vault` is a Protocol: the vault in this process (`CardVault`) and, later, a vault on its own host
-are the same to every caller.
+`Vault` is a Protocol: the vault in this process (`CardVault`) and a vault on its own host
+(`strongroom.vault.remote`) are the same to every caller. A verb's arguments and result are plain
+types, so that they can cross between the two.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Sequence
 from datetime import datetime
 from typing import Any, Protocol
+from weakref import finalize
 
 import msgspec
 
@@ -56,10 +58,18 @@ class Revealed(msgspec.Struct, frozen=True, kw_only=True):
 class CvcHandle:
     """A sealed security code in the request's memory. Its key is in the vault and dies there."""
 
-    __slots__ = ("__weakref__", "sealed")
+    __slots__ = ("__weakref__", "id", "sealed", "watch")
+    ID_BYTES = 16
 
-    def __init__(self, sealed: bytes) -> None:
+    def __init__(self, sealed: bytes, handle_id: bytes) -> None:
         self.sealed = sealed
+        self.id = handle_id
+        self.watch: finalize[..., CvcHandle] | None = None
+
+    def entrust(self) -> None:
+        """Let the key outlive this object, whose content goes to another process of ours."""
+        if self.watch is not None:
+            self.watch.detach()
 
     def __repr__(self) -> str:
         return "CvcHandle(…)"

@@ -1,0 +1,100 @@
+"""The frames between a vault and its callers: layout, limits, a parser that needs no I/O.
+
+`length (4) | version (1) | kind (1) | call id (4) | body`, big-endian; `length` counts what follows
+it. Whatever does not fit (a length past the limit, another version, an unknown kind) ends the
+connection: a peer that once spoke nonsense is not listened to again.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+from collections.abc import Iterator
+
+import msgspec
+
+from strongroom.kernel.limits import VAULT_FRAME_MAX_BYTES
+
+VERSION = 1
+_HEAD = struct.Struct(">IBBI")
+_AFTER_LENGTH = _HEAD.size - 4
+CALL_ID_MAX = 2**32 - 1
+
+
+class Kind(enum.IntEnum):
+    """What a frame says."""
+
+    HELLO = 0  # server: the peer is accepted, calls may come
+    CALL = 1  # client: verb, time left, arguments
+    TELL = 2  # client: as CALL, nobody waits for an answer
+    ANSWER = 3  # server: the result
+    FAILURE = 4  # server: the error
+    CANCEL = 5  # client: nobody waits for this call any more
+    PING = 6  # client
+    PONG = 7  # server
+    GOODBYE = 8  # server: no new calls on this connection, those under way are answered
+    ASK = 9  # server: what does the caller's policy say of this call?
+    VERDICT = 10  # client: nothing when it allows, the error when not
+
+
+_KINDS = frozenset(int(kind) for kind in Kind)
+
+
+class Malformed(Exception):
+    """The peer sent what is no frame of ours; `reason` names how."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Frame(msgspec.Struct, frozen=True):
+    """One message."""
+
+    kind: int
+    call: int
+    body: bytes = b""
+
+
+def frame(kind: Kind, call: int = 0, body: bytes = b"") -> bytes:
+    """Return a frame's bytes.
+
+    Raises:
+        Malformed: the body is larger than any peer takes.
+    """
+    length = _AFTER_LENGTH + len(body)
+    if length > VAULT_FRAME_MAX_BYTES:
+        raise Malformed("too_large")
+    return _HEAD.pack(length, VERSION, kind, call) + body
+
+
+class Parser:
+    """Cuts a stream of bytes into frames; holds at most one incomplete frame."""
+
+    def __init__(self) -> None:
+        self._held = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[Frame]:
+        """Yield the frames that `data` completes.
+
+        Raises:
+            Malformed: as soon as the head of a frame is wrong, before its body is taken.
+        """
+        held = self._held
+        held += data
+        at = 0
+        while len(held) - at >= _HEAD.size:
+            length, version, kind, call = _HEAD.unpack_from(held, at)
+            if version != VERSION:
+                raise Malformed("version")
+            if not _AFTER_LENGTH <= length <= VAULT_FRAME_MAX_BYTES:
+                raise Malformed("length")
+            if kind not in _KINDS:
+                raise Malformed("kind")
+            end = at + 4 + length
+            if len(held) < end:
+                break
+            body = bytes(held[at + _HEAD.size : end])
+            at = end
+            yield Frame(kind, call, body)
+        del held[:at]
