@@ -41,8 +41,9 @@ OWN: dict[str, set[str]] = {
     },
     "kernel": {"canonical", "clock", "ids", "limits", "money", "ports", "screen", "secret"},
     "keys": {
-        "cache", "certificates", "custody", "desk", "dual_control", "envelope", "foundation", "material",
-        "memory", "naming", "private_files", "sealed_file", "signatures", "tables",
+        "cache", "certificates", "custody", "desk", "dual_control", "envelope",
+        "foundation", "material", "memory", "naming", "private_files", "sealed_file",
+        "signatures", "tables",
     },
     "payments": {
         "attempt", "breaker", "context", "creating", "events", "idempotency", "operating",

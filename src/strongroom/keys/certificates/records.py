@@ -21,8 +21,8 @@ _COLUMNS = {
 CERTIFICATE = Claim("keys.certificate", _COLUMNS, key=("role", "version"), id_column="id")
 
 _SELECT = (
-    "SELECT id, role, version, serial_number, spiffe_id, not_before, not_after, certificate, issued_by "
-    "FROM keys.certificate "
+    "SELECT id, role, version, serial_number, spiffe_id, not_before, not_after, certificate, "
+    "issued_by FROM keys.certificate "
 )
 
 
