@@ -127,6 +127,7 @@ _DDL = {"ALTER", "REVOKE", "GRANT", "COMMENT"}
 _EMPTY = "SET session_replication_role = replica;" + "".join(
     f"DELETE FROM {table};"
     for table in (
+        "vault.alias",
         "vault.reveal_hour",
         "vault.reveal_grant",
         "vault.card",

@@ -28,6 +28,7 @@ MAY_REVEAL = {
     "vault/cvc.py": "seals a security code for minutes",
     "vault/decide.py": "brand, mask and fingerprint of a card number",
     "vault/fill.py": "card data into the slots of a gateway request",
+    "vault/formats/digits.py": "length and last four of a card number, for an alias",
     "vault/remote/codec.py": "card data and secrets, into the TLS channel to the vault's process",
     "vault/scrub.py": "finds card data in a gateway's answer",
 }

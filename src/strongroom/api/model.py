@@ -1,21 +1,40 @@
 """The wire: every request and answer body as a frozen type, each field with its data class.
 
-`data(...)` puts the class on the data map (`Meta.extra["class"]`) and into OpenAPI as
-`x-data-class`. Card data is typed `Pan`, `Cvc` and `Secret`, so that no `repr` can show it.
+Card data is typed `Pan`, `Cvc` and `Secret`, so that no `repr` can show it.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Generic, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
 
+from strongroom.api.wire import (
+    ID,
+    Amount,
+    Currency,
+    Description,
+    ExpiresIn,
+    Flag,
+    Format,
+    KeepLast4,
+    Label,
+    MerchantId,
+    Metadata,
+    PaymentId,
+    Reason,
+    Reference,
+    RefundId,
+    SingleUse,
+    TokenId,
+    Unix,
+    Url,
+    Wire,
+    data,
+)
 from strongroom.kernel.limits import (
     BATCH_TOKENIZE_MAX,
-    MAX_METADATA_KEY_CHARS,
-    MAX_METADATA_KEYS,
-    MAX_METADATA_VALUE_CHARS,
     REQUEST_TIMEOUT_S,
 )
 from strongroom.kernel.secret import Cvc, Pan, Secret
@@ -24,39 +43,6 @@ T = TypeVar("T")
 
 BATCH_BODY_BYTES_MAX = 327_680
 """A thousand cards of about 300 bytes."""
-
-URL_CHARS_MAX = 2048
-_ID = "[0-7][0-9a-hjkmnp-tv-z]{25}$"
-
-
-def data(data_class: str, **checks: Any) -> Meta:
-    """Return the mark of a wire field: its data class and the checks msgspec makes."""
-    shown: dict[str, Any] = {"x-data-class": data_class}
-    return Meta(extra={"class": data_class}, extra_json_schema=shown, **checks)
-
-
-Label = Annotated[str, data("internal")]
-Reference = Annotated[str, data("confidential", pattern="^[A-Za-z0-9._-]{1,64}$")]
-Description = Annotated[str, data("confidential", min_length=1, max_length=200)]
-Reason = Annotated[str, data("confidential", min_length=1, max_length=200)]
-Url = Annotated[str, data("confidential", min_length=8, max_length=URL_CHARS_MAX)]
-Amount = Annotated[int, data("confidential", description="Minor units of the currency.")]
-Currency = Annotated[str, data("public", pattern="^[A-Z]{3}$", description="ISO 4217.")]
-Flag = Annotated[bool, data("internal")]
-Unix = Annotated[int, data("internal", description="Seconds since 1970-01-01 UTC.")]
-PaymentId = Annotated[str, data("internal", pattern=f"^pay_{_ID}")]
-RefundId = Annotated[str, data("internal", pattern=f"^ref_{_ID}")]
-MerchantId = Annotated[str, data("internal", pattern=f"^mer_{_ID}")]
-TokenId = Annotated[str, data("confidential", pattern=f"^tok_{_ID}")]
-MetadataKey = Annotated[str, Meta(pattern=rf"^[A-Za-z0-9._-]{{1,{MAX_METADATA_KEY_CHARS}}}$")]
-MetadataValue = Annotated[str, Meta(max_length=MAX_METADATA_VALUE_CHARS)]
-Metadata = Annotated[
-    dict[MetadataKey, MetadataValue], data("confidential", max_length=MAX_METADATA_KEYS)
-]
-
-
-class Wire(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of every body: frozen, by keyword, nothing unknown."""
 
 
 # --- requests ------------------------------------------------------------------------------------
@@ -77,6 +63,10 @@ class TokenBody(Wire, frozen=True, kw_only=True):
 
     card: CardBody
     save: Annotated[bool, data("internal", description="Keep the card beyond a day.")] = False
+    single_use: SingleUse = False
+    expires_in: ExpiresIn | None = None
+    format: Format | None = None
+    keep_last4: KeepLast4 = False
 
 
 class TokenBatchBody(Wire, frozen=True, kw_only=True):
@@ -84,6 +74,10 @@ class TokenBatchBody(Wire, frozen=True, kw_only=True):
 
     cards: Annotated[list[CardBody], Meta(min_length=1, max_length=BATCH_TOKENIZE_MAX)]
     save: Flag = False
+    single_use: SingleUse = False
+    expires_in: ExpiresIn | None = None
+    format: Format | None = None
+    keep_last4: KeepLast4 = False
 
 
 class PaymentMethodBody(Wire, frozen=True, kw_only=True):
@@ -103,7 +97,7 @@ class PaymentBody(Wire, frozen=True, kw_only=True):
     capture_method: Annotated[Literal["automatic", "manual"], data("internal")] = "automatic"
     reference: Reference | None = None
     description: Description | None = None
-    metadata: Metadata = {}
+    metadata: Metadata = msgspec.field(default_factory=dict)
     return_url: Url | None = None
 
 
@@ -168,7 +162,7 @@ class EntryQuery(Wire, frozen=True, kw_only=True):
 
     subject: Annotated[str, data("internal", pattern="^[A-Za-z0-9_.:-]{1,100}$")] | None = None
     limit: Annotated[int, data("internal", ge=1, le=100)] | None = None
-    starting_after: Annotated[str, data("internal", pattern=f"^ent_{_ID}")] | None = None
+    starting_after: Annotated[str, data("internal", pattern=f"^ent_{ID}")] | None = None
 
 
 # --- answers -------------------------------------------------------------------------------------
@@ -195,6 +189,9 @@ class TokenAnswer(Wire, frozen=True, kw_only=True):
     card: CardView
     saved: Flag
     expires_at: Unix | None
+    single_use: Flag = False
+    used_at: Unix | None = None
+    alias: Annotated[str | None, data("confidential")] = None
 
 
 class PaymentMethodView(Wire, frozen=True, kw_only=True):
@@ -345,7 +342,7 @@ class HealthAnswer(Wire, frozen=True, kw_only=True):
     """Whether this process is alive or ready."""
 
     status: Annotated[Literal["ok", "unavailable"], data("internal")]
-    checks: list[CheckView] = []
+    checks: list[CheckView] = msgspec.field(default_factory=list)
 
 
 class ListAnswer(Wire, Generic[T], frozen=True, kw_only=True):

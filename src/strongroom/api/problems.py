@@ -85,6 +85,7 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "card_data_missing": (422, "Card data missing"),
     "cvc_handle_invalid": (422, "Security code no longer held"),
     "token_expired": (422, "Token expired"),
+    "token_used": (409, "Token used"),
     "hold_too_long": (422, "Card held too long"),
     "token_contended": (409, "Token busy"),
     # the issuer or the gateway said no

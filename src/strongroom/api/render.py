@@ -184,6 +184,9 @@ def token_view(token: TokenView, *, live: bool) -> TokenAnswer:
         ),
         saved=token.saved,
         expires_at=None if token.expires_at is None else unix(token.expires_at),
+        single_use=token.single_use,
+        used_at=None if token.used_at is None else unix(token.used_at),
+        alias=token.alias,
     )
 
 

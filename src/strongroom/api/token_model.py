@@ -1,14 +1,20 @@
-"""The wire of what is done to tokens beyond making them; `model` says how fields are declared."""
+"""The wire of what is done to tokens beyond making them; `wire` says how fields are declared."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from strongroom.api.model import TokenId, Wire, data
+from strongroom.api.wire import TokenId, Wire, data
 from strongroom.kernel.limits import BATCH_REVEAL_MAX
 
 REVEAL_BODY_BYTES_MAX = 49_152
 """A thousand token ids of 30 characters."""
+
+
+class ResolveBody(Wire, frozen=True, kw_only=True):
+    """POST /v1/tokens/resolve."""
+
+    alias: Annotated[str, data("confidential", pattern="^9[0-9]{11,18}$")]
 
 
 class RevealBody(Wire, frozen=True, kw_only=True):

@@ -43,6 +43,13 @@ IDEMPOTENCY_RETENTION_S = 7 * 24 * 3600
 TOKEN_TTL_UNSAVED_S = 24 * 3600
 """A card that nobody asked to save leaves the vault after a day (PCI DSS 3.2.1)."""
 
+TOKEN_TTL_MIN_S = 60
+TOKEN_TTL_MAX_S = 400 * 24 * 3600
+"""Life of a token that says its own: at least one payment's time, at most 13 months."""
+
+ALIAS_TRIES = 10
+"""Fresh aliases tried when one is taken: with a million of twelve digits in use, one in ten is."""
+
 CVC_HANDLE_TTL_S = 600
 """A sealed CVC handle is useless after ten minutes."""
 

@@ -135,7 +135,13 @@ async def _card(
 ) -> tuple[idempotency.Key, CardDisplay]:
     given = command.source
     if isinstance(given, TokenSource):
-        view = await ctx.vault.describe(merchant, given.token)
+        view = await ctx.vault.take(
+            merchant,
+            given.token,
+            use=f"{source.scope}\n{source.key}",
+            actor=caller.principal,
+            request_id=caller.request,
+        )
         return idempotency.first(merchant, source), _display(view)
     commitment = await ctx.vault.commitment(merchant, given)
     view = await ctx.vault.tokenize(

@@ -15,7 +15,7 @@ from strongroom.vault.egress import (
     Slot,
 )
 from strongroom.vault.flow import CardVault
-from strongroom.vault.model import CardInput, CvcHandle, Revealed, TokenView, Vault
+from strongroom.vault.model import CardInput, CvcHandle, Revealed, TokenKind, TokenView, Vault
 from strongroom.vault.revealing import PURPOSES
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "OutcomeUnknown",
     "Revealed",
     "Slot",
+    "TokenKind",
     "TokenView",
     "Vault",
 ]

@@ -10,11 +10,16 @@ from typing import Literal
 
 import msgspec
 
-from strongroom.kernel.limits import CARD_YEARS_AHEAD_MAX, HOLDER_NAME_MAX_CHARS
+from strongroom.kernel.limits import (
+    CARD_YEARS_AHEAD_MAX,
+    HOLDER_NAME_MAX_CHARS,
+    TOKEN_TTL_MAX_S,
+    TOKEN_TTL_MIN_S,
+)
 from strongroom.kernel.secret import Pan, Secret
 from strongroom.vault import errors
 from strongroom.vault.brands import PUBLISHED_TEST_NUMBERS, Brand, brand_of
-from strongroom.vault.model import CardInput
+from strongroom.vault.model import CardInput, TokenKind
 
 FIRST_SHOWN = 6
 LAST_SHOWN = 4
@@ -38,6 +43,7 @@ class Shown(msgspec.Struct, frozen=True, array_like=True):
     exp_month: int
     exp_year: int
     fingerprint: str
+    alias: str | None = None
 
 
 def check_card(card: CardInput, *, mode: Literal["test", "live"], now: datetime) -> Brand:
@@ -86,10 +92,25 @@ def shown_digits(digits: str) -> tuple[str, str]:
     return digits[:first], digits[-LAST_SHOWN:]
 
 
-def shown_of(card: CardInput, brand: str, *, fingerprint: str) -> Shown:
+def shown_of(card: CardInput, brand: str, *, fingerprint: str, alias: str | None = None) -> Shown:
     """Return what may be shown of a card."""
     first, last = shown_digits(card.number.reveal())
-    return Shown(brand, first, last, card.exp_month, card.exp_year, fingerprint)
+    return Shown(brand, first, last, card.exp_month, card.exp_year, fingerprint, alias)
+
+
+def check_kind(kind: TokenKind, *, saved: bool) -> None:
+    """Refuse properties that exclude each other.
+
+    Raises:
+        StrongroomError: `conflicting_parameters`, `invalid_parameter`.
+    """
+    life = kind.expires_in_s
+    if saved and (kind.single_use or life is not None):
+        raise errors.kinds_conflict("save", "single_use" if kind.single_use else "expires_in")
+    if kind.keep_last4 and not kind.digits:
+        raise errors.kind_needs("keep_last4", "format")
+    if life is not None and not TOKEN_TTL_MIN_S <= life <= TOKEN_TTL_MAX_S:
+        raise errors.invalid_life(TOKEN_TTL_MIN_S, TOKEN_TTL_MAX_S)
 
 
 def number_bytes(card: CardInput) -> bytes:

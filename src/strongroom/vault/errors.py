@@ -17,6 +17,34 @@ def token_expired() -> StrongroomError:
     )
 
 
+def token_used() -> StrongroomError:
+    """Return `token_used`: it was for one payment, and that was another one."""
+    return StrongroomError(
+        "token_used", "The token was for one payment and has been used.", param="token"
+    )
+
+
+def kinds_conflict(first: str, second: str) -> StrongroomError:
+    """Return `conflicting_parameters`: a token cannot be both."""
+    return StrongroomError(
+        "conflicting_parameters", f"A token cannot have both {first} and {second}.", param=first
+    )
+
+
+def kind_needs(first: str, second: str) -> StrongroomError:
+    """Return `conflicting_parameters`: one property makes sense with another only."""
+    return StrongroomError(
+        "conflicting_parameters", f"Send {first} together with {second} only.", param=first
+    )
+
+
+def invalid_life(low: int, high: int) -> StrongroomError:
+    """Return `invalid_parameter` for a life that no token may have."""
+    return StrongroomError(
+        "invalid_parameter", f"A token lives {low} to {high} seconds.", param="expires_in"
+    )
+
+
 def incorrect_number() -> StrongroomError:
     """Return `incorrect_number`: no card of this brand has so many digits."""
     return StrongroomError(

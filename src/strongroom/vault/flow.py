@@ -8,40 +8,49 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from itertools import groupby
-from uuid import UUID
 
 from strongroom.journal import Entry, record
 from strongroom.kernel import limits
 from strongroom.kernel.clock import Clock, SystemClock
 from strongroom.kernel.errors import StrongroomError
-from strongroom.kernel.ids import uuid_of
+from strongroom.kernel.ids import id_from, new_id, uuid_of
 from strongroom.kernel.secret import Cvc, Pan
 from strongroom.keys import Context, Keyring
-from strongroom.storage import Change, Committer, Database, Verdict
-from strongroom.vault import decide, errors, records
+from strongroom.storage import Change, Committer, ConstraintViolated, Database, Verdict
+from strongroom.vault import decide, errors, formats, records
 from strongroom.vault.courier import Courier
 from strongroom.vault.cvc import CvcSafe
 from strongroom.vault.egress import EgressPolicy, GatewayAnswer, NotSent, OutboundRequest, Slot
-from strongroom.vault.entries import add_card, add_cards, card_entry, purge_entry
+from strongroom.vault.entries import add_card, add_cards, card_entry
 from strongroom.vault.fill import fill, slots_of
 from strongroom.vault.fresh import FreshCards
-from strongroom.vault.model import Authorize, Caller, CardInput, CvcHandle, Revealed, TokenView
-from strongroom.vault.records import StoredCard
+from strongroom.vault.model import (
+    PLAIN_TOKEN,
+    Authorize,
+    Caller,
+    CardInput,
+    CvcHandle,
+    Revealed,
+    TokenKind,
+    TokenView,
+)
+from strongroom.vault.purge import purge_expired
+from strongroom.vault.records import Sealed, StoredCard
 from strongroom.vault.revealing import Ask, Reveals
 from strongroom.vault.scrub import scrubbed
 from strongroom.vault.tokens import (
     DISPLAY_FIELD,
     SEALS_PER_CARD,
     merchant_uuid,
+    occasion_of,
     open_card,
     seal_cards,
     view_of,
 )
 
+_FORWARD = "strongroom"
 _GUARD_TRIES = 5
 _HOLD_MAX = timedelta(seconds=limits.TOKEN_HOLD_MAX_S)
-_TOMBSTONES = timedelta(seconds=limits.TOMBSTONE_RETENTION_S)
 
 
 class CardVault:
@@ -88,20 +97,17 @@ class CardVault:
         saved: bool,
         actor: str,
         request_id: str | None = None,
+        kind: TokenKind = PLAIN_TOKEN,
     ) -> TokenView:
         """Store a card sealed and return its new token."""
-        now = self._clock.now()
-        brand = decide.check_card(card, mode=self._keyring.mode, now=now)
-        index = await self._keyring.index_key(merchant)
-        key = await self._keyring.data_key(merchant, uses=SEALS_PER_CARD)
-        change = Change()
-        sealed, (view,) = seal_cards(
-            merchant, [card], [brand.name], key=key, index=index, saved=saved, now=now
-        )
-        stored = sealed.card(0)
-        add_card(change, stored, view, merchant, actor=actor, request_id=request_id)
-        await self._committer.submit(change)
-        self._fresh.put(merchant, view.token, stored)
+        decide.check_kind(kind, saved=saved)
+        brand = decide.check_card(card, mode=self._keyring.mode, now=self._clock.now())
+
+        def add(change: Change, sealed: Sealed, views: list[TokenView]) -> None:
+            add_card(change, sealed, views[0], merchant, actor=actor, request_id=request_id)
+
+        sealed, (view,) = await self._put(merchant, [card], [brand.name], saved, kind, add)
+        self._fresh.put(merchant, view.token, sealed.card(0))
         return view
 
     async def tokenize_batch(
@@ -112,22 +118,20 @@ class CardVault:
         saved: bool,
         actor: str,
         request_id: str | None = None,
+        kind: TokenKind = PLAIN_TOKEN,
     ) -> list[TokenView]:
         """Store many cards, all or none."""
         if not 1 <= len(cards) <= limits.BATCH_TOKENIZE_MAX:
             raise errors.batch_too_large(limits.BATCH_TOKENIZE_MAX)
+        decide.check_kind(kind, saved=saved)
         now = self._clock.now()
         brands = [self._checked(card, number, now) for number, card in enumerate(cards)]
-        index = await self._keyring.index_key(merchant)
-        key = await self._keyring.data_key(merchant, uses=SEALS_PER_CARD * len(cards))
-        change = Change()
-        sealed, views = seal_cards(
-            merchant, cards, brands, key=key, index=index, saved=saved, now=now
-        )
-        tokens = [view.token for view in views]
-        add_cards(change, sealed, tokens, merchant, actor=actor, request_id=request_id)
-        await self._committer.submit(change)
-        return views
+
+        def add(change: Change, sealed: Sealed, views: list[TokenView]) -> None:
+            tokens = [view.token for view in views]
+            add_cards(change, sealed, tokens, merchant, actor=actor, request_id=request_id)
+
+        return (await self._put(merchant, cards, brands, saved, kind, add))[1]
 
     async def commitment(self, merchant: str, card: CardInput) -> bytes:
         """Return 32 keyed bytes equal for equal PAN, expiry and holder; the CVC is left out."""
@@ -145,11 +149,38 @@ class CardVault:
     # --- tokens ---
 
     async def describe(self, merchant: str, token: str) -> TokenView:
-        """Return what may be known of a token that may still be used for something new."""
+        """Return what may be known of a token whose time is not over."""
+        return await self._described(merchant, token, await self._usable(merchant, token))
+
+    async def take(
+        self, merchant: str, token: str, *, use: str, actor: str, request_id: str | None = None
+    ) -> TokenView:
+        """Return what may be known of a token that is about to pay; uses up a single-use one."""
         stored = await self._usable(merchant, token)
-        view = await self._view(merchant, token, stored)
-        self._fresh.put(merchant, token, stored)
-        return view
+        occasion = occasion_of(use)
+        if stored.single_use and stored.used_by != occasion:
+            now = self._clock.now()
+
+            def plan(change: Change, stored: StoredCard) -> bool:
+                if stored.used_by is not None:
+                    raise errors.token_used()
+                records.take_card(change, stored, at=now, use=occasion)
+                return True
+
+            entry = card_entry("use", merchant, token, actor=actor, request_id=request_id)
+            await self._guarded(merchant, token, entry, plan)
+            stored = await self._usable(merchant, token)
+        return await self._described(merchant, token, stored)
+
+    async def resolve(self, merchant: str, alias: str) -> TokenView:
+        """Return what may be known of the token that has this alias of digits."""
+        stored = formats.readings(alias)
+        found = stored and await formats.find(self._database, merchant_uuid(merchant), stored)
+        for card in found or ():
+            view = await self.describe(merchant, id_from("tok", card))
+            if view.alias == alias:
+                return view
+        raise errors.token_not_found()
 
     async def hold(
         self,
@@ -208,18 +239,8 @@ class CardVault:
         """Remove unsaved cards whose time is over, and the oldest tombstones."""
         now = now or self._clock.now()
         self._cvcs.sweep()
-        purged = 0
-        due: Sequence[StoredCard] = ()
-        while not due or len(due) == limits.PURGE_BATCH:
-            due = await records.due(self._database, now, limit=limits.PURGE_BATCH)
-            if not due:
-                break
-            in_order = sorted(due, key=lambda card: card.merchant_id.bytes)
-            for merchant, group in groupby(in_order, key=lambda card: card.merchant_id):
-                purged += await self._purge(merchant, list(group), now)
         await self._reveals.forget()
-        await records.drop_tombstones(self._database, now - _TOMBSTONES, limit=limits.PURGE_BATCH)
-        return purged
+        return await purge_expired(self._database, self._committer, now)
 
     # --- the two ways out ---
 
@@ -261,14 +282,7 @@ class CardVault:
         request_id: str | None = None,
     ) -> Pan:
         """Return the card number: allowed, with a purpose, and journaled before it is decrypted."""
-        ask = Ask(
-            merchant=merchant,
-            tokens=(token,),
-            actor=principal.id,
-            purpose=purpose,
-            request_id=request_id,
-            batch=False,
-        )
+        ask = Ask(merchant, (token,), principal.id, purpose, request_id)
         return await self._reveals.one(ask, principal=principal, authorize=authorize)
 
     async def reveal_batch(
@@ -282,17 +296,37 @@ class CardVault:
         request_id: str | None = None,
     ) -> list[Revealed]:
         """Return many card numbers in order, or why a token has none."""
-        ask = Ask(
-            merchant=merchant,
-            tokens=tuple(tokens),
-            actor=principal.id,
-            purpose=purpose,
-            request_id=request_id,
-            batch=True,
-        )
+        ask = Ask(merchant, tuple(tokens), principal.id, purpose, request_id, batch=True)
         return await self._reveals.many(ask, principal=principal, authorize=authorize)
 
     # --- within ---
+
+    async def _put(
+        self,
+        merchant: str,
+        cards: Sequence[CardInput],
+        brands: Sequence[str],
+        saved: bool,
+        kind: TokenKind,
+        add: Callable[[Change, Sealed, list[TokenView]], None],
+    ) -> tuple[Sealed, list[TokenView]]:
+        """Seal cards and commit what `add` makes of them; again if an alias is taken."""
+        index = await self._keyring.index_key(merchant)
+        for _ in range(limits.ALIAS_TRIES):
+            key = await self._keyring.data_key(merchant, uses=SEALS_PER_CARD * len(cards))
+            now, change = self._clock.now(), Change()
+            sealed, views = seal_cards(
+                merchant, cards, brands, key=key, index=index, saved=saved, kind=kind, now=now
+            )
+            add(change, sealed, views)
+            try:
+                await self._committer.submit(change)
+            except ConstraintViolated as taken:
+                if taken.constraint != formats.TAKEN:
+                    raise
+            else:
+                return sealed, views
+        raise errors.contended()
 
     def _checked(self, card: CardInput, number: int, now: datetime) -> str:
         try:
@@ -321,7 +355,14 @@ class CardVault:
         if token is None:
             raise errors.card_data_missing()
         stored = self._fresh.take(merchant, token) or await self._found(merchant, token)
+        if stored.single_use and stored.used_by is None:
+            await self.take(merchant, token, use=new_id("use"), actor=_FORWARD)
         return await open_card(self._keyring, merchant, token, stored)
+
+    async def _described(self, merchant: str, token: str, stored: StoredCard) -> TokenView:
+        view = await self._view(merchant, token, stored)
+        self._fresh.put(merchant, token, stored)
+        return view
 
     async def _view(self, merchant: str, token: str, stored: StoredCard) -> TokenView:
         data = await self._keyring.open_record(
@@ -351,10 +392,3 @@ class CardVault:
             if verdict is Verdict.COMMITTED:
                 return
         raise errors.contended()
-
-    async def _purge(self, merchant: UUID, cards: list[StoredCard], now: datetime) -> int:
-        change = Change()
-        records.purge_cards(change, cards, at=now)
-        record(change, purge_entry(merchant, len(cards)), at=now)
-        await self._committer.submit(change)
-        return len(cards)

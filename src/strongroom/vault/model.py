@@ -45,6 +45,26 @@ class TokenView(msgspec.Struct, frozen=True, kw_only=True):
     saved: bool
     expires_at: datetime | None
     created_at: datetime
+    single_use: bool = False
+    used_at: datetime | None = None
+    alias: str | None = None
+
+
+class TokenKind(msgspec.Struct, frozen=True, kw_only=True):
+    """What sort of token a card becomes.
+
+    `single_use`: the first payment that names it uses it up. `expires_in_s`: its life, in place of
+    a day. `digits`: it also gets an alias of as many digits as the card number that fails the Luhn
+    check; `keep_last4` ends it with the card's own last four.
+    """
+
+    single_use: bool = False
+    expires_in_s: int | None = None
+    digits: bool = False
+    keep_last4: bool = False
+
+
+PLAIN_TOKEN = TokenKind()
 
 
 class Revealed(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,6 +128,7 @@ class Vault(Protocol):
         saved: bool,
         actor: str,
         request_id: str | None = None,
+        kind: TokenKind = PLAIN_TOKEN,
     ) -> TokenView:
         """Store a card sealed and return its new token; unsaved cards leave after a day."""
         ...
@@ -120,12 +141,34 @@ class Vault(Protocol):
         saved: bool,
         actor: str,
         request_id: str | None = None,
+        kind: TokenKind = PLAIN_TOKEN,
     ) -> list[TokenView]:
         """Store many cards, all or none; errors name the card as `cards[3].number`."""
         ...
 
     async def describe(self, merchant: str, token: str) -> TokenView:
-        """Return what may be known of a token that may still be used for something new."""
+        """Return what may be known of a token whose time is not over."""
+        ...
+
+    async def take(
+        self, merchant: str, token: str, *, use: str, actor: str, request_id: str | None = None
+    ) -> TokenView:
+        """Return what may be known of a token that is about to pay; `use` names the occasion.
+
+        A single-use token is used up by the first `use` that asks for it, and only that one is
+        answered again.
+
+        Raises:
+            StrongroomError: `token_used`, `token_expired`, `token_not_found`.
+        """
+        ...
+
+    async def resolve(self, merchant: str, alias: str) -> TokenView:
+        """Return what may be known of the token that has this alias of digits.
+
+        Raises:
+            StrongroomError: `token_not_found`, `token_expired`.
+        """
         ...
 
     async def commitment(self, merchant: str, card: CardInput) -> bytes:

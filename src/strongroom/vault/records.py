@@ -25,6 +25,7 @@ CARD = Insert(
         "expires_at": "timestamptz",
         "purge_after": "timestamptz",
         "created_at": "timestamptz",
+        "single_use": "bool",
     },
 )
 
@@ -38,6 +39,7 @@ CARDS = Bulk(
         "expires_at": "timestamptz",
         "purge_after": "timestamptz",
         "created_at": "timestamptz",
+        "single_use": "bool",
     },
     each={
         "id": "uuid",
@@ -53,6 +55,8 @@ KEEP = Guard(
     keys=_KEYS,
     sets={"saved": "bool", "expires_at": "timestamptz", "purge_after": "timestamptz"},
 )
+
+TAKE = Guard("vault.card", keys=_KEYS, sets={"used_at": "timestamptz", "used_by": "bytea"})
 
 _GONE = {
     "fingerprint": "bytea",
@@ -89,12 +93,15 @@ class StoredCard(msgspec.Struct, frozen=True):
     created_at: datetime
     ended_at: datetime | None = None
     ended: str | None = None
+    single_use: bool = False
+    used_at: datetime | None = None
+    used_by: bytes | None = None
 
 
 class Sealed(msgspec.Struct, frozen=True, kw_only=True):
     """Cards sealed together: what they share, and a list in one order of what each has.
 
-    `ids` are 128-bit numbers, the uuids of the rows.
+    `ids` are 128-bit numbers, the uuids of the rows. `aliases` are empty when the cards have none.
     """
 
     merchant_id: UUID
@@ -104,10 +111,12 @@ class Sealed(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime | None
     purge_after: datetime | None
     created_at: datetime
+    single_use: bool
     ids: list[int]
     fingerprints: list[bytes]
     sealed_cards: list[bytes]
     sealed_displays: list[bytes]
+    aliases: list[str]
 
     def card(self, at: int) -> StoredCard:
         """Return one of the cards as its row."""
@@ -124,6 +133,7 @@ class Sealed(msgspec.Struct, frozen=True, kw_only=True):
             expires_at=self.expires_at,
             purge_after=self.purge_after,
             created_at=self.created_at,
+            single_use=self.single_use,
         )
 
 
@@ -139,6 +149,7 @@ def add_cards(change: Change, cards: Sealed) -> None:
             cards.expires_at,
             cards.purge_after,
             cards.created_at,
+            cards.single_use,
             [f"{number:032x}" for number in cards.ids],
             cards.fingerprints,
             cards.sealed_cards,
@@ -163,6 +174,7 @@ def add_card(change: Change, card: StoredCard) -> None:
             card.expires_at,
             card.purge_after,
             card.created_at,
+            card.single_use,
         ),
     )
 
@@ -177,6 +189,11 @@ def keep_card(
 ) -> None:
     """Change how long a card stays, if nobody changed it meanwhile."""
     change.add(KEEP, (card.merchant_id, card.id, card.version, saved, expires_at, purge_after))
+
+
+def take_card(change: Change, card: StoredCard, *, at: datetime, use: bytes) -> None:
+    """Mark a single-use card as used, if nobody changed it meanwhile."""
+    change.add(TAKE, (card.merchant_id, card.id, card.version, at, use))
 
 
 def end_card(change: Change, card: StoredCard, *, at: datetime, reason: str) -> None:

@@ -6,17 +6,21 @@ lie in order, then 94 bits from the operating system's generator. Nothing of the
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 from uuid import UUID
 
+from msgspec.structs import replace
+
 from strongroom.kernel.ids import id_from_int, uuid_of
 from strongroom.kernel.limits import TOKEN_PURGE_GRACE_S, TOKEN_TTL_UNSAVED_S
 from strongroom.keys import Context, DataKey, IndexKey, Keyring
 from strongroom.vault import decide
-from strongroom.vault.model import CardInput, TokenView
+from strongroom.vault.formats import Alias, fresh_alias
+from strongroom.vault.model import CardInput, TokenKind, TokenView
 from strongroom.vault.records import Sealed, StoredCard
 
 CARD_FIELD = "card"
@@ -56,16 +60,21 @@ def seal_cards(
     key: DataKey,
     index: IndexKey,
     saved: bool,
+    kind: TokenKind,
     now: datetime,
 ) -> tuple[Sealed, list[TokenView]]:
     """Return rows and views of a new token for each card; its uses of `key` must be set aside."""
     numbers = new_token_numbers(now, len(cards))
     tokens = [id_from_int("tok", number) for number in numbers]
     fingerprints = [index.mac(b"pan", decide.number_bytes(card)) for card in cards]
+    aliases = _aliases(cards, kind)
     shown = [
         decide.shown_of(card, brand, fingerprint=_visible(index, fingerprint))
         for card, brand, fingerprint in zip(cards, brands, fingerprints, strict=True)
     ]
+    if aliases:
+        shown = [replace(one, alias=alias.text) for one, alias in zip(shown, aliases, strict=True)]
+    expires_at = None if saved else now + _life(kind)
     packed_cards = zip(tokens, map(decide.pack_card, cards), strict=True)
     packed_shown = zip(tokens, map(decide.pack_shown, shown), strict=True)
     sealed = Sealed(
@@ -73,17 +82,34 @@ def seal_cards(
         index_version=index.version,
         key_version=key.version,
         saved=saved,
-        expires_at=None if saved else now + _TTL,
-        purge_after=None if saved else now + _TTL + _GRACE,
+        expires_at=expires_at,
+        purge_after=None if expires_at is None else expires_at + _GRACE,
         created_at=now,
+        single_use=kind.single_use,
         ids=numbers,
         fingerprints=fingerprints,
         sealed_cards=key.seal_many(Context(merchant, tokens[0], CARD_FIELD), list(packed_cards)),
         sealed_displays=key.seal_many(
             Context(merchant, tokens[0], DISPLAY_FIELD), list(packed_shown)
         ),
+        aliases=[alias.stored for alias in aliases],
     )
     return sealed, [view_of(token, sealed, one) for token, one in zip(tokens, shown, strict=True)]
+
+
+def occasion_of(use: str) -> bytes:
+    """Return what is stored of the occasion that used a token up."""
+    return hashlib.sha256(b"use\0" + use.encode()).digest()[:16]
+
+
+def _life(kind: TokenKind) -> timedelta:
+    return _TTL if kind.expires_in_s is None else timedelta(seconds=kind.expires_in_s)
+
+
+def _aliases(cards: Sequence[CardInput], kind: TokenKind) -> list[Alias]:
+    if not kind.digits:
+        return []
+    return [fresh_alias(card.number, keep_last4=kind.keep_last4) for card in cards]
 
 
 def _visible(index: IndexKey, fingerprint: bytes) -> str:
@@ -112,4 +138,7 @@ def view_of(token: str, stored: StoredCard | Sealed, shown: decide.Shown) -> Tok
         saved=stored.saved,
         expires_at=stored.expires_at,
         created_at=stored.created_at,
+        single_use=stored.single_use,
+        used_at=stored.used_at if isinstance(stored, StoredCard) else None,
+        alias=shown.alias,
     )

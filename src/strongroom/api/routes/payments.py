@@ -208,6 +208,7 @@ ENDPOINTS = (
             "card_number_in_text",
             "token_not_found",
             "token_expired",
+            "token_used",
             "gateway_unavailable",
         ),
         keyed=True,

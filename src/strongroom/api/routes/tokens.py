@@ -15,8 +15,9 @@ from strongroom.api.model import (
     TokenBody,
 )
 from strongroom.api.render import encode, token_view
+from strongroom.api.token_model import ResolveBody
 from strongroom.kernel.errors import StrongroomError
-from strongroom.vault import CardInput
+from strongroom.vault import CardInput, TokenKind
 
 T = TypeVar("T")
 
@@ -42,6 +43,7 @@ async def create_token(call: Call) -> Reply:
         saved=body.save,
         actor=call.actor,
         request_id=call.request,
+        kind=kind_of(body),
     )
     return Reply(201, encode(token_view(token, live=call.live)))
 
@@ -55,6 +57,7 @@ async def create_tokens(call: Call) -> Reply:
         saved=body.save,
         actor=call.actor,
         request_id=call.request,
+        kind=kind_of(body),
     )
     views = [token_view(token, live=call.live) for token in tokens]
     return Reply(201, encode(ListAnswer(data=views, has_more=False, url="/v1/tokens/batch")))
@@ -85,6 +88,23 @@ async def _on_path(work: Awaitable[T]) -> T:
         raise
 
 
+async def resolve_token(call: Call) -> Reply:
+    """Show the token that an alias of digits stands for."""
+    body: ResolveBody = call.body
+    token = await _on_path(call.services.vault.resolve(call.merchant, body.alias))
+    return Reply(200, encode(token_view(token, live=call.live)))
+
+
+def kind_of(body: TokenBody | TokenBatchBody) -> TokenKind:
+    """Return what sort of token a body asks for."""
+    return TokenKind(
+        single_use=body.single_use,
+        expires_in_s=body.expires_in,
+        digits=body.format == "digits",
+        keep_last4=body.keep_last4,
+    )
+
+
 def card_input(card: CardBody) -> CardInput:
     """Return a card as the vault takes it."""
     return CardInput(
@@ -105,7 +125,7 @@ ENDPOINTS = (
         handler=create_token,
         request=TokenBody,
         answers={201: TokenAnswer},
-        errors=CARD_ERRORS,
+        errors=(*CARD_ERRORS, "conflicting_parameters"),
         browser=True,
     ),
     Endpoint(
@@ -116,8 +136,18 @@ ENDPOINTS = (
         handler=create_tokens,
         request=TokenBatchBody,
         answers={201: ListAnswer[TokenAnswer]},
-        errors=(*CARD_ERRORS, "batch_too_large"),
+        errors=(*CARD_ERRORS, "batch_too_large", "conflicting_parameters"),
         body_bytes_max=BATCH_BODY_BYTES_MAX,
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/tokens/resolve",
+        action="token:read",
+        summary="Show the token of an alias",
+        handler=resolve_token,
+        request=ResolveBody,
+        answers={200: TokenAnswer},
+        errors=("token_not_found", "token_expired"),
     ),
     Endpoint(
         method="GET",

@@ -20,7 +20,7 @@ PURPOSES = ("dispute_evidence", "law_enforcement", "gateway_migration", "inciden
 """What a clear card number may be needed for (PCI DSS 3.4.1, 3.4.2); the policies say the same."""
 
 
-class Ask(msgspec.Struct, frozen=True, kw_only=True):
+class Ask(msgspec.Struct, frozen=True):
     """One call: who wants to see which cards of a merchant, and what for."""
 
     merchant: str
@@ -28,7 +28,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     actor: str
     purpose: str
     request_id: str | None
-    batch: bool
+    batch: bool = False
 
     @property
     def action(self) -> str:

@@ -1,3 +1,33 @@
+-- Tokens for one payment, tokens that look like digits, and what reveals are paid from.
+
+-- Single-use tokens: used_by is a digest of the one occasion that got it.
+ALTER TABLE vault.card ADD COLUMN single_use boolean NOT NULL DEFAULT false;
+ALTER TABLE vault.card ADD COLUMN used_at timestamptz;
+ALTER TABLE vault.card ADD COLUMN used_by bytea CHECK (octet_length(used_by) = 16);
+ALTER TABLE vault.card ADD CONSTRAINT card_used_once CHECK (
+    num_nonnulls(used_at, used_by) IN (0, 2) AND (used_at IS NULL OR single_use)
+    AND NOT (single_use AND saved));
+COMMENT ON COLUMN vault.card.single_use IS 'class=internal retention=token-lifetime';
+COMMENT ON COLUMN vault.card.used_at IS 'class=internal retention=token-lifetime';
+COMMENT ON COLUMN vault.card.used_by IS 'class=internal retention=token-lifetime digest of the occasion';
+GRANT UPDATE (used_at, used_by) ON vault.card TO strongroom_vault;
+
+-- Aliases of digits. The end that a caller sees may be the card's own: it stands here as ****, whole
+-- only in sealed_display, so that nothing of a card number is in clear.
+CREATE TABLE vault.alias (
+    merchant_id uuid NOT NULL,
+    alias text NOT NULL CHECK (alias ~ '^9([0-9]{11,18}|[0-9]{7,14}[*]{4})$'),
+    card_id uuid NOT NULL,
+    PRIMARY KEY (merchant_id, alias),
+    FOREIGN KEY (merchant_id, card_id) REFERENCES vault.card ON DELETE CASCADE
+);
+CREATE INDEX alias_card ON vault.alias (card_id);
+COMMENT ON TABLE vault.alias IS 'Tokens of digits for systems that know nothing else; they fail the Luhn check.';
+COMMENT ON COLUMN vault.alias.merchant_id IS 'class=internal retention=token-lifetime';
+COMMENT ON COLUMN vault.alias.alias IS 'class=internal retention=token-lifetime';
+COMMENT ON COLUMN vault.alias.card_id IS 'class=internal retention=token-lifetime';
+GRANT SELECT, INSERT ON vault.alias TO strongroom_vault;
+
 -- What reveals are paid from: each caller's clock hour, and bulk grants opened by dual control.
 -- Both limits are constraints: they hold for any number of processes at once.
 
