@@ -53,6 +53,7 @@ BODIES: dict[str, Any] = {
     "/v1/tokens": {"card": CARD},
     "/v1/tokens/batch": {"cards": [CARD]},
     "/v1/tokens/{token_id}/reveal": {"purpose": "dispute_evidence"},
+    "/v1/tokens/resolve": {"alias": "9111111111111112"},
     "/v1/tokens/reveal": {
         "tokens": ["tok_00000000000000000000000000"],
         "purpose": "dispute_evidence",
