@@ -18,6 +18,8 @@ _PAYING = frozenset(
         "vault.hold",
         "vault.hold_cvc",
         "vault.mark_saved",
+        "vault.resolve",
+        "vault.take",
         "vault.tokenize",
         "vault.tokenize_batch",
     }

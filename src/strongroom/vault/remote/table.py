@@ -19,7 +19,15 @@ from strongroom.vault.remote import codec
 
 SERVICES = {"vault": Vault, "keys": KeyDesk}
 
-READS = frozenset({"vault.describe", "vault.commitment", "keys.hash_api_key", "keys.inventory"})
+READS = frozenset(
+    {
+        "vault.describe",
+        "vault.resolve",
+        "vault.commitment",
+        "keys.hash_api_key",
+        "keys.inventory",
+    }
+)
 """Calls that change nothing and may be made again when a connection is lost."""
 
 
