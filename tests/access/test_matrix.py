@@ -54,6 +54,7 @@ WHO_MAY = {
     "approval:decide": "a",
     "metrics:read": "r a",
     "system:doctor": "r a",
+    "root:change": "a",
     "system:init": "a",
     "system:migrate": "a",
     "webhook:receive": "g",
@@ -80,7 +81,7 @@ OF_THE_INSTALLATION = {
     action
     for action in WHO_MAY
     if action.split(":")[0]
-    in {"approval", "custodian", "key", "merchant", "metrics", "system", "webhook"}
+    in {"approval", "custodian", "key", "merchant", "metrics", "root", "system", "webhook"}
 }
 WITH_OR_WITHOUT_MERCHANT = {
     action for action in WHO_MAY if action.split(":")[0] in {"journal", "checkpoint", "api_key"}

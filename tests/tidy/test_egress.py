@@ -1,7 +1,8 @@
 """The vault's `forward` is the only way out: no other room can open a connection.
 
 The exceptions are programs of ours beside the service: the sandbox gateway, the supervisor and the
-commands, which speak to this machine, and storage, which speaks to its database.
+commands, which speak to this machine, storage, which speaks to its database, and root providers,
+which speak to the one key service that the settings name.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ WAYS_OUT = {"socket", "ssl", "http.client", "urllib.request", "urllib3", "aiohtt
 _CONNECTS = {"open_connection", "open_unix_connection", "create_connection"}
 _MAY_CONNECT = (
     "src/strongroom/vault/",
+    "src/strongroom/keys/roots/",
     "src/strongroom/storage/",
     "src/strongroom/app/",
     "src/strongroom/cli/",

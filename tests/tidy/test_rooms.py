@@ -23,12 +23,12 @@ OWN: dict[str, set[str]] = {
     },
     "app": {
         "compose", "credentials", "databases", "initialize", "lifeline", "provisioning",
-        "readiness", "sandboxing", "serving", "settings", "supervisor", "worker",
+        "readiness", "roots", "sandboxing", "serving", "settings", "supervisor", "worker",
     },
     "cli": {
         "admin", "api_keys", "approvals", "client", "command", "custodians", "demo", "doctor",
-        "files", "first_payment", "health_machine", "health_store", "installation", "journal",
-        "program", "receipt", "running", "sandbox", "show",
+        "files", "first_payment", "health_machine", "health_root", "health_store", "installation",
+        "journal", "program", "receipt", "root_options", "roots", "running", "sandbox", "show",
     },
     "gateways": {
         "account", "declines", "reading", "registry", "sandbox", "sandbox_server", "signing",
@@ -41,9 +41,8 @@ OWN: dict[str, set[str]] = {
     },
     "kernel": {"canonical", "clock", "ids", "limits", "money", "ports", "screen", "secret"},
     "keys": {
-        "cache", "certificates", "custody", "desk", "dual_control", "envelope",
-        "foundation", "material", "memory", "naming", "private_files", "sealed_file",
-        "signatures", "tables",
+        "cache", "certificates", "custody", "desk", "dual_control", "envelope", "foundation",
+        "material", "memory", "naming", "private_files", "roots", "signatures", "tables",
     },
     "payments": {
         "attempt", "breaker", "context", "creating", "events", "idempotency", "operating",
@@ -62,6 +61,8 @@ OWN: dict[str, set[str]] = {
 """Room → the modules and folders that only it has; each says in its first line what it is for."""
 
 SIDE_DOORS = {
+    "strongroom.app.roots": {"cli"},
+    "strongroom.keys.roots": {"app", "cli"},
     "strongroom.keys.certificates": {"app", "cli"},
     "strongroom.vault.remote": {"app"},
     "strongroom.gateways.sandbox_server": {"app", "cli"},

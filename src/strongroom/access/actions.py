@@ -43,6 +43,7 @@ RESOURCE_OF = {
     "approval:list": "Installation",
     "approval:decide": "Installation",
     "metrics:read": "Installation",
+    "root:change": "Installation",
     "system:doctor": "Installation",
     "system:init": "Installation",
     "system:migrate": "Installation",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from strongroom.app.compose import House
     from strongroom.app.databases import target
-    from strongroom.app.initialize import install, open_root, prepare
+    from strongroom.app.initialize import install, prepare
     from strongroom.app.serving import run
     from strongroom.app.settings import Gateway, Settings, load
     from strongroom.app.supervisor import Ready, Supervisor, write_ready
@@ -24,7 +24,6 @@ _HOMES = {
     "Supervisor": "supervisor",
     "install": "initialize",
     "load": "settings",
-    "open_root": "initialize",
     "prepare": "initialize",
     "run": "serving",
     "target": "databases",
@@ -39,7 +38,6 @@ __all__ = [
     "Supervisor",
     "install",
     "load",
-    "open_root",
     "prepare",
     "run",
     "target",

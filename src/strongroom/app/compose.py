@@ -8,8 +8,8 @@ from datetime import timedelta
 from strongroom.access import ACTIONS, Authorizer
 from strongroom.api import ApiSettings, Metrics, Services, WireRenderer
 from strongroom.app.databases import target
-from strongroom.app.initialize import open_root
 from strongroom.app.readiness import HouseReadiness
+from strongroom.app.roots import open_roots
 from strongroom.app.settings import Settings
 from strongroom.gateways import Routing, registry
 from strongroom.identity import Identity
@@ -75,8 +75,14 @@ class House:
 
     async def _open_security(self) -> None:
         settings = self.settings
+        roots = open_roots(settings)
+        self._stack.callback(roots.close)
         self.keyring = await Keyring.open(
-            self.vault_database, self.vault_committer, open_root(settings), clock=self.clock
+            self.vault_database,
+            self.vault_committer,
+            roots.current,
+            former=roots.former,
+            clock=self.clock,
         )
         self._stack.callback(self.keyring.close)
         self.journal = Journal(self.database, clock=self.clock)

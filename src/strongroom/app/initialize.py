@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 import secrets
-import tomllib
 from pathlib import Path
 from uuid import UUID
 
 import msgspec
 
 from strongroom.app.databases import target
+from strongroom.app.roots import create_spec, root_text
 from strongroom.app.settings import FILE, Gateway, Mode, Settings, load, write_private
 from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.ids import new_uuid7
-from strongroom.kernel.secret import Secret
-from strongroom.keys import SealedFileRoot
+from strongroom.keys.roots import RootSpec, SealedFileSpec
 from strongroom.storage import Database
 from strongroom.storage.installation import claim_installation
 from strongroom.storage.migrate import Migration, migrate
@@ -31,8 +30,11 @@ def install(
     public_url: str = "",
     passphrase_file: Path | None = None,
     gateways: tuple[Gateway, ...] = (),
+    root: RootSpec | None = None,
 ) -> Settings:
-    """Make a new installation in `data_dir`; its root is sealed by a passphrase or a key file.
+    """Make a new installation in `data_dir`, and its root in the provider that `root` names.
+
+    Without `root` it is a sealed file that a passphrase or a key file opens.
 
     Raises:
         StrongroomError: `already_initialized` when there is one.
@@ -43,9 +45,10 @@ def install(
             "already_initialized", f"There is an installation in {data_dir} already."
         )
     installation = new_uuid7()
-    text = _settings_text(installation, mode, public_url, passphrase_file, gateways)
-    settings = msgspec.structs.replace(_parsed(text), data_dir=data_dir.resolve())
-    make_root(settings)
+    spec = root or _sealed(passphrase_file)
+    settings = Settings(installation=installation, mode=mode, data_dir=data_dir.resolve())
+    made = create_spec(settings, spec)
+    text = _settings_text(installation, mode, public_url, made, gateways)
     for name in (SANDBOX_SECRET, SANDBOX_WEBHOOK_SECRET):
         if mode == "test" and not (data_dir / name).exists():
             prefix = "sbx_sk_" if name == SANDBOX_SECRET else "whsec_"
@@ -66,63 +69,25 @@ async def prepare(settings: Settings) -> list[Migration]:
         await owner.close()
 
 
-def make_root(settings: Settings) -> None:
-    """Make the sealed root file."""
-    key_file, passphrase = _unsealing(settings)
-    SealedFileRoot.create(
-        settings.path(settings.root_file),
-        mode=settings.mode,
-        installation=settings.installation,
-        passphrase=passphrase,
-        key_file=key_file,
-    )
-
-
-def open_root(settings: Settings) -> SealedFileRoot:
-    """Open the sealed root file."""
-    key_file, passphrase = _unsealing(settings)
-    return SealedFileRoot.open(
-        settings.path(settings.root_file),
-        mode=settings.mode,
-        installation=settings.installation,
-        passphrase=passphrase,
-        key_file=key_file,
-    )
-
-
-def _unsealing(settings: Settings) -> tuple[Path | None, Secret[str] | None]:
-    if settings.root_passphrase_file is not None:
-        return None, settings.secret(settings.root_passphrase_file)
-    if settings.root_key_file is None:
-        raise StrongroomError(
-            "settings_invalid", "Name root_key_file or root_passphrase_file in strongroom.toml."
-        )
-    return settings.path(settings.root_key_file), None
-
-
-def _parsed(text: str) -> Settings:
-    return msgspec.convert(tomllib.loads(text), Settings)
+def _sealed(passphrase_file: Path | None) -> SealedFileSpec:
+    if passphrase_file is None:
+        return SealedFileSpec()
+    return SealedFileSpec(key_file=None, passphrase_file=str(passphrase_file.resolve()))
 
 
 def _settings_text(
     installation: UUID,
     mode: Mode,
     public_url: str,
-    passphrase_file: Path | None,
+    root: RootSpec,
     gateways: tuple[Gateway, ...],
 ) -> str:
-    unseal = (
-        'root_key_file = "root.key"'
-        if passphrase_file is None
-        else f"root_passphrase_file = {_quoted(str(passphrase_file.resolve()))}"
-    )
     lines = [
         "# Settings of this installation; docs/operations/settings.md explains each.",
         f'installation = "{installation}"',
         f'mode = "{mode}"',
         f"public_url = {_quoted(public_url)}",
-        'root_file = "root.json"',
-        unseal,
+        *_flat(root),
     ]
     if gateways:
         lines.append(f"default_gateway = {_quoted(gateways[0].name)}")
@@ -137,7 +102,21 @@ def _settings_text(
             f"secret_file = {_quoted(gateway.secret_file)}",
             f"webhook_secret_files = [{files}]",
         ]
+    if not isinstance(root, SealedFileSpec):
+        lines += ["", root_text(root).rstrip()]
     return "\n".join(lines) + "\n"
+
+
+def _flat(root: RootSpec) -> list[str]:
+    """Return the lines of a sealed root; other roots have a table."""
+    if not isinstance(root, SealedFileSpec):
+        return []
+    opened_by = (
+        f"root_key_file = {_quoted(root.key_file or '')}"
+        if root.passphrase_file is None
+        else f"root_passphrase_file = {_quoted(root.passphrase_file)}"
+    )
+    return [f"root_file = {_quoted(root.file)}", opened_by]
 
 
 def _quoted(text: str) -> str:

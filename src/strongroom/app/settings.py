@@ -20,6 +20,7 @@ import msgspec
 from strongroom.gateways import GatewayAccount
 from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.secret import Secret
+from strongroom.keys.roots import RootSpec, SealedFileSpec
 
 FILE = "strongroom.toml"
 Mode = Literal["test", "live"]
@@ -52,6 +53,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     root_file: str = "root.json"
     root_key_file: str | None = "root.key"
     root_passphrase_file: str | None = None
+    root: RootSpec | None = None
+    former_roots: tuple[RootSpec, ...] = ()
     gateways: tuple[Gateway, ...] = ()
     default_gateway: str = "sandbox"
     cors_origins: tuple[str, ...] = ()
@@ -64,6 +67,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def embedded(self) -> bool:
         """Whether the embedded PostgreSQL is used."""
         return not self.database_urls
+
+    @property
+    def root_spec(self) -> RootSpec:
+        """The one root that wraps new keys: the `[root]` table, else the flat fields."""
+        return self.root or SealedFileSpec(
+            file=self.root_file,
+            key_file=self.root_key_file,
+            passphrase_file=self.root_passphrase_file,
+        )
 
     def path(self, name: str) -> Path:
         """Return a file named in the settings; relative names lie in the data directory."""
@@ -103,9 +115,12 @@ def load(data_dir: Path, environ: MutableMapping[str, str] = os.environ) -> Sett
             f"There is no installation in {data_dir}. Run: strongroom init --data-dir {data_dir}",
         ) from None
     try:
-        read = msgspec.convert(tomllib.loads(text), Settings, strict=True)
+        given = tomllib.loads(text)
+        read = msgspec.convert(given, Settings, strict=True)
     except (msgspec.ValidationError, tomllib.TOMLDecodeError) as error:
         raise _invalid(f"{file}: {error}") from None
+    if "root" in given and any(name.startswith("root_") for name in given):
+        raise _invalid(f"{file}: name the root once, by [root] or by root_file and its key")
     urls = database_urls(environ)
     return msgspec.structs.replace(read, data_dir=data_dir.resolve(), database_urls=urls)
 

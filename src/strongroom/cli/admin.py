@@ -20,11 +20,13 @@ from strongroom.cli.command import (
     command,
     group,
 )
+from strongroom.cli.root_options import RootOptions, RootProvider, spec_given
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from strongroom.app import Gateway, House, Settings
+    from strongroom.keys.roots import RootSpec
     from strongroom.storage import Database
 
 SANDBOX_URL = "http://127.0.0.1:8201"
@@ -58,6 +60,8 @@ def init(
             help="File (mode 0600) whose passphrase seals the root; a key file if not given.",
         ),
     ] = None,
+    root_provider: RootProvider = None,
+    root_option: RootOptions = None,
     public_url: Annotated[
         str, typer.Option("--public-url", help="Where callers reach the API, https://…")
     ] = "",
@@ -82,7 +86,7 @@ def init(
     ] = None,
     as_json: AsJson = False,
 ) -> int:
-    """Make a new installation: settings, sealed root, database schema."""
+    """Make a new installation: settings, root key, database schema."""
     from strongroom.app import install, prepare
     from strongroom.cli.installation import database_running
     from strongroom.cli.show import emit, waiting
@@ -96,6 +100,7 @@ def init(
         (gateway_secret_file, gateway_webhook_secret_file),
     )
     _look_at(passphrase_file, gateway_secret_file, gateway_webhook_secret_file)
+    root = _root(root_provider, root_option, passphrase_file)
     with waiting("Making the installation …", quiet=as_json):
         settings = install(
             data_dir,
@@ -103,17 +108,40 @@ def init(
             public_url=public_url,
             passphrase_file=passphrase_file,
             gateways=(account,),
+            root=root,
         )
         with database_running(settings):
             applied = asyncio.run(prepare(settings))
-    made = {
-        "installation": str(settings.installation),
-        "mode": mode,
-        "data_dir": str(settings.data_dir),
-        "migrations": len(applied),
-    }
-    emit(made, _lines(_init_text(settings, data_dir)), as_json=as_json)
+    emit(
+        {**_init_facts(settings), "migrations": len(applied)},
+        _lines(_init_text(settings, data_dir)),
+        as_json=as_json,
+    )
     return OK
+
+
+def _init_facts(settings: Settings) -> dict[str, str]:
+    from strongroom.keys.roots import provider_of
+
+    return {
+        "installation": str(settings.installation),
+        "mode": settings.mode,
+        "data_dir": str(settings.data_dir),
+        "root_provider": provider_of(settings.root_spec),
+    }
+
+
+def _root(
+    provider: str | None, options: list[str] | None, passphrase_file: Path | None
+) -> RootSpec | None:
+    """Return what is asked of the root; None means a sealed file."""
+    if provider is None:
+        if options:
+            raise typer.BadParameter("--root-option needs --root-provider.")
+        return None
+    if passphrase_file is not None:
+        raise typer.BadParameter("--passphrase-file and --root-provider exclude each other.")
+    return spec_given(provider, options)
 
 
 def _look_at(passphrase: Path | None, *others: Path | None) -> None:
@@ -157,14 +185,28 @@ def _gateway(
 
 
 def _init_text(settings: Settings, data_dir: Path) -> list[str]:
-    root = settings.root_passphrase_file or settings.path(settings.root_key_file or "")
     at = f"--data-dir {data_dir}"
     return [
         f"Installation {settings.installation} ({settings.mode} mode) is in {settings.data_dir}.",
-        f"Its root opens with {root}: keep a copy apart from the data, or the cards are lost.",
+        _root_text(settings),
         f"Next: strongroom merchants create 'My shop' {at}",
         f"      strongroom up {at}",
     ]
+
+
+def _root_text(settings: Settings) -> str:
+    from strongroom.keys.roots import SealedFileSpec, provider_of
+
+    root = settings.root_spec
+    if isinstance(root, SealedFileSpec):
+        opener = settings.path(root.passphrase_file or root.key_file or "")
+        return (
+            f"Its root opens with {opener}: keep a copy apart from the data, or the cards are lost."
+        )
+    return (
+        f"Its root is in {provider_of(root)}: back that key up there, and keep a copy of "
+        "strongroom.toml, or the cards are lost."
+    )
 
 
 def migrate(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -36,11 +36,31 @@ def register(app: typer.Typer) -> None:
     command(app, "doctor", action="system:doctor")(doctor)
 
 
-def doctor(data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False) -> int:
+What = Annotated[
+    Literal["all", "hsm"],
+    typer.Argument(help="`hsm` looks at the root's provider only: a dry run, nothing changes."),
+]
+RootFile = Annotated[
+    Path | None,
+    typer.Option("--root", help="With `hsm`: a file of `root create` instead of the settings."),
+]
+
+
+def doctor(
+    what: What = "all",
+    root: RootFile = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> int:
     """Check an installation and say how to mend what is not well; exit 1 on a failure."""
     from strongroom.cli.show import emit
 
-    findings = _examine(data_dir)
+    if what == "hsm":
+        from strongroom.cli.health_root import examine_root
+
+        findings = examine_root(data_dir, root)
+    else:
+        findings = _examine(data_dir)
     fine = not any(finding.status == "fail" for finding in findings)
     emit({"ok": fine, "checks": findings}, lambda out: _print(out, findings), as_json=as_json)
     return OK if fine else FAILED

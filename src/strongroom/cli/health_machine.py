@@ -18,10 +18,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from strongroom.app import Settings, open_root
+from strongroom.app import Settings
+from strongroom.app.roots import open_roots
 from strongroom.cli.model import Finding, fail, ok, warn
 from strongroom.kernel.errors import StrongroomError
 from strongroom.keys import harden_process
+from strongroom.keys.roots import files_of, provider_of
 
 _OLDEST_PYTHON = (3, 11)
 _RELEASED = datetime(2026, 11, 1, tzinfo=UTC)
@@ -31,6 +33,12 @@ _CLOCK_SAMPLE_S = 0.2
 _CLOCK_DRIFT_MAX_S = 0.05
 _CONNECT_TIMEOUT_S = 3
 _GIB = 1024**3
+_MEND_ROOT = {
+    "root_unavailable": "Start its provider; look at it with: strongroom doctor hsm",
+    "root_access_denied": "Replace the PIN or token file; see docs/operations/roots.md.",
+    "root_key_refused": "See docs/operations/roots.md; never make a new root in its place.",
+    "root_misconfigured": "See docs/operations/settings.md.",
+}
 _MAY_BE_READ = {"journal.witness", "sandbox.port"}
 """Files without secrets: a signed statement that is public, and a number."""
 
@@ -97,7 +105,7 @@ def disk(data_dir: Path) -> Iterator[Finding]:
 def permissions(settings: Settings) -> Iterator[Finding]:
     """Check that nobody else can read or change what is kept in files."""
     directory = settings.data_dir
-    named = [settings.root_passphrase_file, settings.root_key_file, settings.root_file]
+    named = [n for spec in (settings.root_spec, *settings.former_roots) for n in files_of(spec)]
     for gateway in settings.gateways:
         named += [gateway.secret_file, *gateway.webhook_secret_files]
     paths = {settings.path(name) for name in named if name}
@@ -126,13 +134,18 @@ def _open_to_others(path: Path) -> Finding | None:
 
 
 def root(settings: Settings) -> Iterator[Finding]:
-    """Check that the root of all keys opens."""
+    """Check that the root of all keys opens, and the former ones that may still unwrap."""
     try:
-        opened = open_root(settings)
+        opened = open_roots(settings)
     except StrongroomError as error:
-        yield fail("root", f"{error.public} ({error.code})", "Bring root and key from a backup.")
-    else:
-        yield ok("root", f"{opened.id} opens")
+        told = f"{error.public} ({error.code}{' ' + error.detail if error.detail else ''})"
+        yield fail("root", told, _MEND_ROOT.get(error.code, "Bring root and key from a backup."))
+        return
+    opened.close()
+    yield ok("root", f"{opened.current.id} opens ({provider_of(settings.root_spec)})")
+    for former, spec in zip(opened.former, settings.former_roots, strict=True):
+        told = f"{former.id} opens ({provider_of(spec)}) and only unwraps"
+        yield warn("former root", told, "See docs/operations/root-migration.md.")
 
 
 def gateways(settings: Settings, *, running: bool) -> Iterator[Finding]:

@@ -20,6 +20,7 @@ from strongroom.cli.demo import register as _demo
 from strongroom.cli.doctor import register as _doctor
 from strongroom.cli.first_payment import register as _first_payment
 from strongroom.cli.journal import register as _journal
+from strongroom.cli.roots import register as _roots
 from strongroom.cli.running import register as _running
 from strongroom.kernel.errors import StrongroomError
 
@@ -29,6 +30,7 @@ _UNAVAILABLE = {
     "database_start_failed",
     "gateway_unavailable",
     "overloaded",
+    "root_unavailable",
     "service_unreachable",
     "start_failed",
     "storage_unavailable",
@@ -50,6 +52,7 @@ for _register in (
     _journal,
     _custodians,
     _approvals,
+    _roots,
 ):
     _register(app)
 
@@ -95,7 +98,7 @@ def _usage(error: typer.TyperException) -> int:
 def _refused(error: StrongroomError) -> int:
     public = error.public if error.param is None else f"{error.param}: {error.public}"
     lines = [line.strip() for line in f"{public} ({error.code})".splitlines()]
-    if error.code == "storage_unavailable" and error.detail:
+    if error.code in ("storage_unavailable", "root_unavailable") and error.detail:
         lines.append(f"[{error.detail}]")
     return _say(
         " ".join(lines),

@@ -71,6 +71,15 @@ DRAIN_TIMEOUT_S = 25
 PASSPHRASE_MIN_CHARS = 15
 """Shortest passphrase of the root key: NIST SP 800-63B-4 for a secret that stands alone."""
 
+ROOT_CALL_TIMEOUT_S = 10.0
+"""Longest one call to the root's provider may take: network HSMs answer within two seconds."""
+
+ROOT_CALLS_WAITING_MAX = 64
+"""Calls to the root's provider that may wait: a start unwraps a few keys, one after another."""
+
+ROOT_ANSWER_MAX_BYTES = 65_536
+"""Largest answer of a key service: honest ones have a few kB."""
+
 KEY_CACHE_SIZE = 10_000
 KEY_CACHE_TTL_S = 300
 """Unwrapped merchant keys in memory: bounded, and none is trusted longer than five minutes."""

@@ -10,7 +10,7 @@ from strongroom.keys.flow import Keyring
 from strongroom.keys.material import DataKey, IndexKey, KeyedHash
 from strongroom.keys.memory import harden_process
 from strongroom.keys.model import Context, KeyInfo, Mode, RootProvider
-from strongroom.keys.sealed_file import SealedFileRoot
+from strongroom.keys.roots.sealed_file import SealedFileRoot
 
 __all__ = [
     "Context",
