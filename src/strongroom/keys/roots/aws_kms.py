@@ -132,36 +132,32 @@ class KmsBackend:
 
     def _client(self) -> Any:
         if self._made is None:
-            import boto3  # type: ignore[import-untyped]
-            from botocore.config import Config  # type: ignore[import-untyped]
+            import boto3.session  # type: ignore[import-untyped]
 
-            config = Config(
+            config = boto3.session.Config(
                 region_name=region_of(self._spec),
                 connect_timeout=_CONNECT_S,
                 read_timeout=self._spec.timeout_s / _ATTEMPTS,
                 retries={"total_max_attempts": _ATTEMPTS, "mode": "standard"},
                 ignore_configured_endpoint_urls=True,
             )
-            session = boto3.Session(profile_name=self._spec.profile)
+            session = boto3.session.Session(profile_name=self._spec.profile)
             self._made = session.client(
                 "kms", config=config, endpoint_url=self._spec.endpoint_url or None
             )
         return self._made
 
     def _asked(self, work: Callable[[], T]) -> T:
-        from botocore.exceptions import (  # type: ignore[import-untyped]
-            BotoCoreError,
-            ClientError,
-            NoCredentialsError,
-        )
+        from boto3.exceptions import botocore  # type: ignore[import-untyped]
 
+        known = botocore.exceptions
         try:
             return work()
-        except ClientError as error:
+        except known.ClientError as error:
             raise _translated(str(error.response.get("Error", {}).get("Code", ""))) from None
-        except NoCredentialsError:
+        except known.NoCredentialsError:
             raise errors.root_access_denied(PROVIDER, "there are no credentials") from None
-        except BotoCoreError as error:
+        except known.BotoCoreError as error:
             raise errors.root_unavailable(f"{PROVIDER}: {type(error).__name__}") from None
 
 
