@@ -8,20 +8,32 @@ of the server: ours is the server process and PostgreSQL together.
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
+from rich.console import Console
+from rich.table import Table
 
 from bench import client, processes, workload
 from bench.openbao import OpenBao
-from strongroom.app import Supervisor
+from strongroom.app import House, Supervisor, load
+from strongroom.identity import KeyKind, KeySpec
+from strongroom.kernel.ids import new_uuid7, uuid_of
 
 BATCH = 100
 CONNECTIONS = {1: 16, BATCH: 4}
-ROUNDS = 3
+ROUNDS = 4
+_PURPOSE = "gateway_migration"
+_GRANT = (
+    "INSERT INTO vault.reveal_grant (merchant_id, id, caller, purpose, granted, remaining, "
+    "valid_until, created_at, created_by) VALUES ($1, $2, $3, $4, $5, $5, $6, $7, 'bench')"
+)
 
 
 class Side(msgspec.Struct):
@@ -42,6 +54,8 @@ class Ours:
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
         self._supervisor = Supervisor(data_dir)
+        self._reveal_key = ""
+        self._tokens: list[str] = []
 
     def __enter__(self) -> Ours:
         ready = self._supervisor.start()
@@ -60,14 +74,54 @@ class Ours:
         used = processes.cpu_seconds(self._tree)
         return used["server"] + used["postgres"]
 
+    async def prepare(self) -> None:
+        """Store the cards that are shown later, and let a service of the merchant's see them."""
+        (connection,) = await client.connect(self.host, self.port, 1)
+        _, body = await connection.call(next(self.tokenize(BATCH)))
+        connection.close()
+        self._tokens = [token["id"] for token in json.loads(body)["data"]]
+        async with House(load(self.data_dir, {})) as house:
+            self._reveal_key = await _revealer(house)
+
     def tokenize(self, batch: int) -> Iterator[bytes]:
         """Yield requests that put `batch` cards into the vault."""
         if batch == 1:
-            return workload.tokens(self._post("/v1/tokens"))
-        return workload.token_batches(self._post("/v1/tokens/batch"), batch)
+            return workload.tokens(self._post("/v1/tokens", self.key))
+        return workload.token_batches(self._post("/v1/tokens/batch", self.key), batch)
 
-    def _post(self, path: str) -> Any:
-        return client.post(self.host, self.port, path, self.key)
+    def reveal(self, batch: int) -> Iterator[bytes]:
+        """Yield requests that show `batch` card numbers."""
+        if batch == 1:
+            make = self._post(f"/v1/tokens/{self._tokens[0]}/reveal", self._reveal_key)
+            asked: dict[str, Any] = {"purpose": _PURPOSE}
+        else:
+            make = self._post("/v1/tokens/reveal", self._reveal_key)
+            asked = {"purpose": _PURPOSE, "tokens": self._tokens[:batch]}
+        request = make(json.dumps(asked).encode(), None)
+        while True:
+            yield request
+
+    def _post(self, path: str, key: str) -> Any:
+        return client.post(self.host, self.port, path, key)
+
+
+async def _revealer(house: House) -> str:
+    """Make a key that may reveal, with a bulk grant that lasts for the whole run."""
+    merchant = (await house.identity.list_merchants(limit=1))[0].id
+    spec = KeySpec(
+        merchant=merchant,
+        kind=KeyKind.RESTRICTED,
+        role="service-reveal",
+        owner="bench",
+        scopes=frozenset({"token:reveal", "token:reveal_batch"}),
+    )
+    made, secret = await house.identity.create_key(spec, actor="system:bench")
+    now = datetime.now(UTC)
+    owner, until = uuid_of(merchant, "mer"), now + timedelta(days=1)
+    await house.vault_database.execute(
+        _GRANT, owner, new_uuid7(), made.id, _PURPOSE, 10_000_000, until, now
+    )
+    return secret.reveal()
 
 
 async def turn(side: Ours | OpenBao, requests: Iterator[bytes], batch: int, seconds: float) -> Side:
@@ -98,3 +152,32 @@ async def compare(
             total.cards += done.cards
             total.cpu_s += done.cpu_s
     return sums
+
+
+async def beside_openbao(console: Console, root: Path, seconds: float) -> dict[str, Any]:
+    """Return the ratios, and print what each side did."""
+    table = Table("stage", "Strongroom", "OpenBao", "ratio", title="cards for each CPU second")
+    report: dict[str, Any] = {}
+    with Ours(root / "data") as ours, OpenBao(root / "openbao") as theirs:
+        await ours.prepare()
+        for name, mine, other in (
+            ("tokenize", ours.tokenize, theirs.encrypt),
+            ("reveal", ours.reveal, theirs.decrypt),
+        ):
+            for kind, batch in (("single", 1), ("batch", BATCH)):
+                console.print(f"… {name} {kind}", style="dim")
+                we, they = await compare(
+                    (ours, mine(batch)), (theirs, other(batch)), batch, seconds
+                )
+                ratio = we.rate / they.rate
+                table.add_row(
+                    f"{name} {kind}", f"{we.rate:,.0f}", f"{they.rate:,.0f}", f"{ratio:.2f}"
+                )
+                report[f"{name}_{kind}_ratio"] = round(ratio, 3)
+    console.print(table)
+    return report
+
+
+def run(console: Console, root: Path, *, seconds: float) -> dict[str, Any]:
+    """Measure everything and return the report."""
+    return asyncio.run(beside_openbao(console, root, seconds))

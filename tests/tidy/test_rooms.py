@@ -51,7 +51,7 @@ OWN: dict[str, set[str]] = {
     "storage": {
         "change", "committer", "database", "datamap", "embedded", "embedded_cluster",
         "embedded_process", "embedded_programs", "embedded_settings", "embedded_watchdog",
-        "installation", "migrate", "statement",
+        "installation", "migrate", "pool", "statement",
     },
     "vault": {
         "brands", "courier", "cvc", "egress", "entries", "fill", "formats", "fresh", "origins",

@@ -7,6 +7,7 @@ values are always bound.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,8 +15,10 @@ from typing import Any
 import asyncpg
 import msgspec
 
+from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.secret import Secret
 from strongroom.storage.change import ConstraintViolated, StorageUnavailable
+from strongroom.storage.pool import Pool
 
 CONNECT_TIMEOUT_S = 5
 ACQUIRE_TIMEOUT_S = 5
@@ -164,41 +167,54 @@ class Database:
             "jit": "off",
             **(settings or {}),
         }
-        self._pool: Any = None
+        self._pool: Pool | None = None
         self._lock = asyncio.Lock()
 
     async def open(self) -> Database:
         """Connect; raises StorageUnavailable when the database cannot be reached."""
         async with self._lock:
             if self._pool is None:
-                with _translated():
-                    self._pool = await asyncpg.create_pool(
-                        min_size=1, max_size=self._size, **self._target.arguments(self._settings)
-                    )
+                pool = Pool(self._connect, size=self._size)
+                pool.give(await pool.take(within_s=ACQUIRE_TIMEOUT_S))
+                self._pool = pool
         return self
 
     async def close(self) -> None:
         """Close all connections, waiting at most five seconds."""
-        if self._pool is None:
-            return
-        try:
-            await asyncio.wait_for(self._pool.close(), timeout=5)
-        except TimeoutError:
-            self._pool.terminate()
-        self._pool = None
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(pool.close(), timeout=5)
+
+    async def _connect(self) -> Any:
+        with _translated():
+            return await asyncpg.connect(**self._target.arguments(self._settings))
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[Session]:
-        """Borrow a connection; waits at most five seconds for one."""
-        if self._pool is None:
-            raise StorageUnavailable("not connected")
+        """Borrow a connection; waits at most five seconds for one.
+
+        It is reset for the next borrower, or dropped after an interruption or a broken statement.
+        """
+        pool = self._opened()
         with _translated():
-            connection = await self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S)
+            connection = await pool.take(within_s=ACQUIRE_TIMEOUT_S)
+        sound = False
         try:
             yield Session(connection)
+            sound = True
+        except StrongroomError as error:
+            sound = not isinstance(error, StorageUnavailable)
+            raise
         finally:
-            with _translated():
-                await self._pool.release(connection)
+            if not (sound and await _reset(connection)):
+                connection.terminate()
+            pool.give(connection)
+
+    def _opened(self) -> Pool:
+        if self._pool is None:
+            raise StorageUnavailable("not connected")
+        return self._pool
 
     async def ping(self) -> None:
         """Raise StorageUnavailable unless the database answers."""
@@ -225,20 +241,50 @@ class Database:
 
     async def fetch(self, sql: str, *args: Any) -> list[Any]:
         """Return all rows."""
-        async with self.session() as session:
+        async with self._statement() as session:
             return await session.fetch(sql, *args)
 
     async def fetchrow(self, sql: str, *args: Any) -> Any | None:
         """Return the first row or None."""
-        async with self.session() as session:
+        async with self._statement() as session:
             return await session.fetchrow(sql, *args)
 
     async def fetchval(self, sql: str, *args: Any) -> Any:
         """Return the first column of the first row or None."""
-        async with self.session() as session:
+        async with self._statement() as session:
             return await session.fetchval(sql, *args)
 
     async def execute(self, sql: str, *args: Any) -> str:
         """Run a statement and return its command tag."""
-        async with self.session() as session:
+        async with self._statement() as session:
             return await session.execute(sql, *args)
+
+    @asynccontextmanager
+    async def _statement(self) -> AsyncIterator[Session]:
+        """Borrow a connection for one statement, which leaves nothing behind in the session.
+
+        What sets session state (locks, settings, LISTEN) uses `session`.
+        """
+        pool = self._opened()
+        with _translated():
+            connection = await pool.take(within_s=ACQUIRE_TIMEOUT_S)
+        sound = False
+        try:
+            yield Session(connection)
+            sound = True
+        except ConstraintViolated:
+            sound = True
+            raise
+        finally:
+            if not sound:
+                connection.terminate()
+            pool.give(connection)
+
+
+async def _reset(connection: Any) -> bool:
+    """Undo what a session may have left behind; return whether the connection is good again."""
+    try:
+        await connection.reset(timeout=CONNECT_TIMEOUT_S)
+    except (asyncpg.PostgresError, *_BROKEN):
+        return False
+    return True
