@@ -31,6 +31,7 @@ WHO_MAY = {
     "token:create": "b p",
     "token:read": "b r a",
     "token:delete": "b",
+    "client_key:read": "b p r a",
     "token:reveal": "",  # a and s, with a purpose: tested below
     "token:reveal_batch": "",
     "ledger:read": "b r a",
@@ -89,7 +90,8 @@ WITH_OR_WITHOUT_MERCHANT = {
 LOOKING = {
     "payment:read", "payment:list", "refund:read", "token:read", "ledger:read", "journal:read",
     "journal:verify", "journal:export", "checkpoint:read", "api_key:list", "merchant:list",
-    "key:list", "metrics:read", "system:doctor", "custodian:list", "approval:list",
+    "key:list", "metrics:read", "system:doctor", "client_key:read",
+    "custodian:list", "approval:list",
 }  # fmt: skip
 CONTAINING = {"api_key:revoke", "merchant:suspend", "merchant:resume"}
 

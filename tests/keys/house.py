@@ -131,6 +131,8 @@ _EMPTY = "SET session_replication_role = replica;" + "".join(
         "vault.reveal_hour",
         "vault.reveal_grant",
         "vault.card",
+        "vault.client_message",
+        "keys.client_key",
         "keys.rotation_job",
         "keys.manifest",
         "keys.revocation",

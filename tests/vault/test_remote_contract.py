@@ -13,7 +13,14 @@ import pytest
 
 from strongroom.vault import CardVault, EgressPolicy
 from tests.keys.house import House
-from tests.vault import test_cards, test_forward, test_kinds, test_reveal, test_vault
+from tests.vault import (
+    test_cards,
+    test_encrypted_cards,
+    test_forward,
+    test_kinds,
+    test_reveal,
+    test_vault,
+)
 from tests.vault.far import Service, far_vault
 from tests.vault.gateway import FakeGateway
 
@@ -47,5 +54,12 @@ def _taken(module: Any) -> dict[str, Any]:
     return found
 
 
-for _module in (test_cards, test_forward, test_kinds, test_reveal, test_vault):
+for _module in (
+    test_cards,
+    test_encrypted_cards,
+    test_forward,
+    test_kinds,
+    test_reveal,
+    test_vault,
+):
     globals().update(_taken(_module))

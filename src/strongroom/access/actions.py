@@ -23,6 +23,7 @@ RESOURCE_OF = {
     "token:delete": "Token",
     "token:reveal": "Token",
     "token:reveal_batch": "Token",
+    "client_key:read": "Token",
     "ledger:read": "Ledger",
     "journal:read": "Journal",
     "journal:verify": "Journal",

@@ -213,7 +213,7 @@ class Api:
         page = reply.media.startswith((b"text/html", b"text/css"))
         fields: list[Pair] = [
             (b"request-id", exchange.request.encode()),
-            *(headers.PAGE_SECURITY if page else headers.SECURITY),
+            *(headers.PAGE_SECURITY if page else headers.kept(reply.keep_s)),
             *reply.headers,
             *exchange.cors,
         ]

@@ -89,6 +89,8 @@ class Reply(msgspec.Struct, frozen=True):
     body: bytes = b""
     media: bytes = JSON
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    keep_s: int = 0
+    """How long the caller's own cache may keep it; no other cache ever may."""
 
 
 class Shared:

@@ -78,6 +78,13 @@ def conflicting(first: str, second: str) -> StrongroomError:
     )
 
 
+def exactly_one(first: str, second: str, *, given: bool) -> StrongroomError:
+    """Return what is wrong with two fields of which exactly one must be sent."""
+    if given:
+        return conflicting(first, second)
+    return StrongroomError("missing_parameter", "A required field is missing.", param=first)
+
+
 def invalid(param: str, public: str) -> StrongroomError:
     """Return `invalid_parameter` for a field the schema alone cannot judge."""
     return StrongroomError("invalid_parameter", public, param=param)

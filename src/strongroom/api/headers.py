@@ -32,6 +32,14 @@ _ALWAYS = (
 SECURITY = [*_ALWAYS, (b"content-security-policy", API_CSP)]
 PAGE_SECURITY = [*_ALWAYS, (b"content-security-policy", PAGE_CSP)]
 
+
+def kept(seconds: int) -> list[tuple[bytes, bytes]]:
+    """Return the headers of an answer that the caller may keep for so long: mostly not at all."""
+    if seconds <= 0:
+        return SECURITY
+    return [(b"cache-control", b"private, max-age=%d" % seconds), *SECURITY[1:]]
+
+
 _FIELDS = {
     b"authorization": "authorization",
     b"content-type": "content_type",

@@ -35,15 +35,18 @@ from strongroom.api.wire import (
 )
 from strongroom.kernel.limits import (
     BATCH_TOKENIZE_MAX,
+    ENCRYPTED_BATCH_MAX,
     REQUEST_TIMEOUT_S,
 )
-from strongroom.kernel.secret import Cvc, Pan, Secret
+from strongroom.kernel.secret import Cvc, EncryptedCard, Pan, Secret
 
 T = TypeVar("T")
 
 BATCH_BODY_BYTES_MAX = 327_680
-"""A thousand cards of about 300 bytes."""
+"""A thousand cards of about 300 bytes, or a hundred of 2 kB that clients encrypted."""
 
+_SEALED = "A card encrypted to a key of GET /v1/vault/keys."
+Encrypted = Annotated[EncryptedCard, data("cardholder", description=_SEALED)]
 
 # --- requests ------------------------------------------------------------------------------------
 
@@ -59,9 +62,10 @@ class CardBody(Wire, frozen=True, kw_only=True):
 
 
 class TokenBody(Wire, frozen=True, kw_only=True):
-    """POST /v1/tokens."""
+    """POST /v1/tokens: a card, clear or encrypted by the client."""
 
-    card: CardBody
+    card: CardBody | None = None
+    encrypted_card: Encrypted | None = None
     save: Annotated[bool, data("internal", description="Keep the card beyond a day.")] = False
     single_use: SingleUse = False
     expires_in: ExpiresIn | None = None
@@ -69,10 +73,15 @@ class TokenBody(Wire, frozen=True, kw_only=True):
     keep_last4: KeepLast4 = False
 
 
-class TokenBatchBody(Wire, frozen=True, kw_only=True):
-    """POST /v1/tokens/batch: all or none."""
+def _up_to(count: int) -> Meta:
+    return data("cardholder", min_length=1, max_length=count)
 
-    cards: Annotated[list[CardBody], Meta(min_length=1, max_length=BATCH_TOKENIZE_MAX)]
+
+class TokenBatchBody(Wire, frozen=True, kw_only=True):
+    """POST /v1/tokens/batch: all or none, either clear or encrypted by the client."""
+
+    cards: Annotated[list[CardBody], _up_to(BATCH_TOKENIZE_MAX)] | None = None
+    encrypted_cards: Annotated[list[Encrypted], _up_to(ENCRYPTED_BATCH_MAX)] | None = None
     save: Flag = False
     single_use: SingleUse = False
     expires_in: ExpiresIn | None = None
@@ -81,9 +90,10 @@ class TokenBatchBody(Wire, frozen=True, kw_only=True):
 
 
 class PaymentMethodBody(Wire, frozen=True, kw_only=True):
-    """Either a card or a token, the token with a fresh cvc or without one."""
+    """A card, an encrypted card or a token; only a token has its cvc beside it."""
 
     card: CardBody | None = None
+    encrypted_card: Encrypted | None = None
     token: TokenId | None = None
     cvc: Annotated[Cvc | None, data("sad")] = None
 

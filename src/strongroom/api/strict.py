@@ -17,7 +17,7 @@ import msgspec
 from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.limits import MAX_JSON_DEPTH
 from strongroom.kernel.screen import free_text_holds_card_number
-from strongroom.kernel.secret import Cvc, Pan, Secret
+from strongroom.kernel.secret import Cvc, EncryptedCard, Pan, Secret
 
 T = TypeVar("T")
 
@@ -211,6 +211,8 @@ def _secret(wanted: Any, value: Any) -> Any:
             return Cvc(value)
     except StrongroomError as error:
         raise _Refused(error) from None
+    if wanted is EncryptedCard:  # the vault alone says what is wrong with one
+        return EncryptedCard(value)
     if not 1 <= len(value) <= 100:  # a holder name: EMV has 26 characters, 3-D Secure 45
         raise ValueError("Expected `str` of length 1 to 100")
     return Secret(value)

@@ -98,6 +98,7 @@ CRYPTOPERIOD_DAYS = {
     "index": 730,
     "visible": 1825,
     "journal-signing": 365,
+    "client": 90,
     "records": 730,
 }
 """How long a key may be active, by kind or purpose (SP 800-57pt1r5 table 1; PCI DSS 3.7.4). What it
@@ -213,3 +214,30 @@ VAULT_CONNECTION_AGE_S = 600
 
 CERTIFICATE_DAYS_MAX = 90
 """Longest life of a process's certificate: short enough that renewal is a habit."""
+
+CLIENT_KEY_USE_S = 90 * 24 * 3600
+CLIENT_KEY_OVERLAP_S = 30 * 24 * 3600
+CLIENT_KEY_AHEAD_S = 7 * 24 * 3600
+"""A client key is published 90 days, opens messages 30 days more, and its successor stands beside
+it a week before: apps that keep the key document are never without a good key."""
+
+CLIENT_KEYS_TTL_S = 30
+CLIENT_KEYS_RELOAD_S = 1
+"""How old the list of client keys may be; a kid that is not on it asks the database again, at most
+once a second."""
+
+CLIENT_KEYS_DOCUMENT_S = 24 * 3600
+"""How long a client may keep the key document: far less than the week a new key is early."""
+
+ENCRYPTED_CARD_MAX_CHARS = 8_192
+"""A card encrypted with X-Wing is 2 kB; the rest is room for long names."""
+
+ENCRYPTED_CARD_LIFE_S = 600
+ENCRYPTED_CARD_SKEW_S = 60
+"""A card is encrypted for one use within ten minutes; a client's clock may be a minute ahead."""
+
+ENCRYPTED_CARD_REMEMBERED_S = 3_600
+"""How long after its end a used message is remembered: longer than clocks of nodes ever differ."""
+
+ENCRYPTED_BATCH_MAX = 100
+"""Encrypted cards in one call: opening one costs as much as sealing dozens."""

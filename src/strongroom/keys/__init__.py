@@ -5,6 +5,7 @@ level is AES-256-GCM with the key's own record as additional data. No clear key 
 the rooms above get objects that seal, open, hash or sign.
 """
 
+from strongroom.keys.client_keys import PublicClientKey
 from strongroom.keys.desk import KeyDesk, LocalDesk
 from strongroom.keys.flow import Keyring
 from strongroom.keys.material import DataKey, IndexKey, KeyedHash
@@ -22,6 +23,7 @@ __all__ = [
     "Keyring",
     "LocalDesk",
     "Mode",
+    "PublicClientKey",
     "RootProvider",
     "SealedFileRoot",
     "harden_process",

@@ -124,6 +124,7 @@ class Custody:
         region: str | None = None,
         key: Secret[bytes] | None = None,
         state: State = "active",
+        public_key: bytes | None = None,
     ) -> StoredKey:
         """Return a new key: random unless given, wrapped under a purpose's KEK, and signed."""
         kek = self.active_kek(kek_purpose)
@@ -139,7 +140,7 @@ class Custody:
                 kcv=check_value(key, made),
                 state=state,
                 state_at=made.created_at,
-                public_key=public_key_of(key) if algorithm == SIGNATURE else None,
+                public_key=public_key_of(key) if algorithm == SIGNATURE else public_key,
             )
         )
 

@@ -160,3 +160,10 @@ def certificate_request_invalid(days_max: int) -> StrongroomError:
         "certificate_request_invalid",
         f"Certificates are for vault, api or worker and for 1 to {days_max} days.",
     )
+
+
+def client_suite_unknown(suites: tuple[str, ...]) -> StrongroomError:
+    """Return `client_suite_unknown`: no client keys of this kind exist."""
+    return StrongroomError(
+        "client_suite_unknown", f"Client keys are of these suites: {', '.join(suites)}."
+    )

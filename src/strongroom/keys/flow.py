@@ -23,6 +23,7 @@ from strongroom.keys import errors, records
 from strongroom.keys.cache import KeyCache
 from strongroom.keys.certificates.authority import CertificateSigner
 from strongroom.keys.certificates.model import trust_domain
+from strongroom.keys.client_keys import ClientKeys
 from strongroom.keys.custody import Custody
 from strongroom.keys.decide import days_left, may_seal
 from strongroom.keys.dual_control import DualControl, World
@@ -54,7 +55,10 @@ _log = logging.getLogger("strongroom.keys")
 class Keyring:
     """All keys of one installation, opened under its root. Make it with `Keyring.open`."""
 
-    def __init__(self, database: Database, custody: Custody, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, custody: Custody, client_keys: ClientKeys, clock: Clock
+    ) -> None:
+        self.client_keys = client_keys
         self._database = database
         self._custody = custody
         self._clock = clock
@@ -116,7 +120,8 @@ class Keyring:
             anchor=anchor,
         )
         await prepare(custody)
-        keyring = cls(database, custody, clock)
+        client_keys = ClientKeys(custody)
+        keyring = cls(database, custody, client_keys, clock)
         await keyring._open_service_keys()
         await keyring._open_dual_control(committer)
         return keyring
@@ -162,6 +167,7 @@ class Keyring:
         """Drop every key object; the keyring cannot be used afterwards."""
         for cache in (self._sealing, self._opening, self._index):
             cache.clear()
+        self.client_keys.forget()
         self._custody.forget()
         self._signer = self._hasher = self._dual_control = None
 
@@ -233,6 +239,8 @@ class Keyring:
         for key in await records.keks(self._database):
             yield key
         for key in await records.service_keys(self._database):
+            yield key
+        for key in await records.client_keys(self._database):
             yield key
         for kind in ("dek", "index", "visible"):
             after = (NIL_UUID, 0)

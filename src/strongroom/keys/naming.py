@@ -16,6 +16,7 @@ PREFIX = {
     "index": "idx",
     "visible": "vsk",
     "service": "svk",
+    "client": "cek",
 }
 """Kind → the prefix of its keys' outside names. Other kinds of keys add theirs."""
 _OF_MERCHANTS = ("dek", "index", "visible")

@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from strongroom.keys.model import StoredKey
-from strongroom.keys.tables import DEK, INDEX, KEK, SERVICE, UNDER_KEKS, VISIBLE, KeyTable
+from strongroom.keys.tables import CLIENT, DEK, INDEX, KEK, SERVICE, UNDER_KEKS, VISIBLE, KeyTable
 from strongroom.storage import Change, Claim, Database, Guard, Insert
 
 _MANIFEST = {
@@ -193,6 +193,12 @@ async def service_keys(database: Database) -> list[StoredKey]:
     """Return all keys of the installation."""
     rows = await database.fetch(select(SERVICE) + "ORDER BY t.purpose, t.version")
     return [SERVICE.stored(row) for row in rows]
+
+
+async def client_keys(database: Database) -> list[StoredKey]:
+    """Return all key pairs for client-side encryption, erased ones too: a dozen each year."""
+    rows = await database.fetch(select(CLIENT) + "ORDER BY t.suite, t.version")
+    return [CLIENT.stored(row) for row in rows]
 
 
 async def unsigned(database: Database, table: KeyTable, *, limit: int) -> list[StoredKey]:

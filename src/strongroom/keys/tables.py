@@ -155,7 +155,17 @@ SERVICE = KeyTable(
     key=("purpose", "version"),
     read="t.purpose, '' AS region, '' AS owner, 0::bigint AS reserved, t.public_key",
 )
-UNDER_KEKS: dict[str, KeyTable] = {table.kind: table for table in (DEK, INDEX, VISIBLE, SERVICE)}
+CLIENT = KeyTable(
+    "client",
+    "keys.client_key",
+    own={"suite": "text", "public_key": "bytea"},
+    own_values=lambda key: (key.record.purpose, key.public_key),
+    key=("suite", "version"),
+    read="t.suite AS purpose, '' AS region, '' AS owner, 0::bigint AS reserved, t.public_key",
+)
+UNDER_KEKS: dict[str, KeyTable] = {
+    table.kind: table for table in (DEK, INDEX, VISIBLE, SERVICE, CLIENT)
+}
 """Kind → its table, for every kind of key that a key-encryption key wraps."""
 
 

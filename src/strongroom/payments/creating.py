@@ -17,11 +17,15 @@ from strongroom.payments.model import (
     Caller,
     CardDisplay,
     CreatePayment,
+    EncryptedSource,
     Idempotency,
     TokenSource,
 )
 from strongroom.storage import Change, Verdict
-from strongroom.vault import CvcHandle, OutboundRequest, TokenView
+from strongroom.vault import CardInput, CvcHandle, OutboundRequest, TokenView
+
+_SPENT = ("encrypted_card_replayed", "encrypted_card_expired")
+"""What the vault says of an encrypted card that may have made a payment already."""
 
 
 async def create(
@@ -33,8 +37,14 @@ async def create(
         raise refused(refusal)
     gateway = route(ctx.routing, merchant=merchant)
     ctx.breaker.check(gateway)
-    key, card = await _card(ctx, merchant, command, caller, source)
-    cvc = await _hold(ctx, merchant, command, card)
+    if isinstance(command.source, EncryptedSource):
+        entered = await _encrypted(ctx, merchant, command.source, caller, source)
+        if isinstance(entered, Answer):
+            return entered
+        key, card, cvc = entered
+    else:
+        key, card = await _card(ctx, merchant, command.source, caller, source)
+        cvc = await _hold(ctx, merchant, command.source, card)
     try:
         opened = await _open(ctx, merchant, command, gateway, key, card, cvc, caller)
         if isinstance(opened, Answer):
@@ -131,9 +141,12 @@ async def _attempt(
 
 
 async def _card(
-    ctx: Context, merchant: str, command: CreatePayment, caller: Caller, source: Idempotency
+    ctx: Context,
+    merchant: str,
+    given: CardInput | TokenSource,
+    caller: Caller,
+    source: Idempotency,
 ) -> tuple[idempotency.Key, CardDisplay]:
-    given = command.source
     if isinstance(given, TokenSource):
         view = await ctx.vault.take(
             merchant,
@@ -150,11 +163,38 @@ async def _card(
     return idempotency.first(merchant, source, commitment), _display(view)
 
 
+async def _encrypted(
+    ctx: Context, merchant: str, given: EncryptedSource, caller: Caller, source: Idempotency
+) -> tuple[idempotency.Key, CardDisplay, CvcHandle | None] | Answer:
+    """Have the vault open an encrypted card; a repeated request gets the answer it has already."""
+    try:
+        made = await ctx.vault.tokenize_encrypted(
+            merchant,
+            given.encrypted,
+            saved=False,
+            actor=caller.principal,
+            hold_cvc=True,
+            request_id=caller.request,
+        )
+    except StrongroomError as refusal:
+        if refusal.code not in _SPENT:
+            raise
+        commitment = await ctx.vault.commitment_encrypted(merchant, given.encrypted)
+        resolved = await idempotency.resolve(
+            ctx.database, idempotency.first(merchant, source, commitment)
+        )
+        if not isinstance(resolved, Answer):
+            raise
+        return resolved
+    return idempotency.first(merchant, source, made.commitment), _display(made.view), made.cvc
+
+
 async def _hold(
-    ctx: Context, merchant: str, command: CreatePayment, card: CardDisplay
+    ctx: Context, merchant: str, given: CardInput | TokenSource, card: CardDisplay
 ) -> CvcHandle | None:
-    given = command.source.cvc
-    return None if given is None else await ctx.vault.hold_cvc(merchant, card.token, given)
+    if given.cvc is None:
+        return None
+    return await ctx.vault.hold_cvc(merchant, card.token, given.cvc)
 
 
 async def _forget(

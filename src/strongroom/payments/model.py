@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from strongroom.kernel.money import Money
-from strongroom.kernel.secret import Cvc
+from strongroom.kernel.secret import Cvc, EncryptedCard
 from strongroom.vault import CardInput
 
 
@@ -159,12 +159,18 @@ class TokenSource(msgspec.Struct, frozen=True):
     cvc: Cvc | None = None
 
 
+class EncryptedSource(msgspec.Struct, frozen=True):
+    """A card that a client encrypted; only the vault opens it."""
+
+    encrypted: EncryptedCard
+
+
 class CreatePayment(msgspec.Struct, frozen=True, kw_only=True):
     """A payment to be taken."""
 
     amount: Money
     capture_method: CaptureMethod
-    source: CardInput | TokenSource
+    source: CardInput | TokenSource | EncryptedSource
     reference: str | None = None
     description: str | None = None
     metadata: dict[str, str] = {}

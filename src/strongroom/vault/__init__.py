@@ -15,7 +15,15 @@ from strongroom.vault.egress import (
     Slot,
 )
 from strongroom.vault.flow import CardVault
-from strongroom.vault.model import CardInput, CvcHandle, Revealed, TokenKind, TokenView, Vault
+from strongroom.vault.model import (
+    CardInput,
+    CvcHandle,
+    KeyDocument,
+    Revealed,
+    TokenKind,
+    TokenView,
+    Vault,
+)
 from strongroom.vault.revealing import PURPOSES
 
 __all__ = [
@@ -26,6 +34,7 @@ __all__ = [
     "EgressPolicy",
     "Encoding",
     "GatewayAnswer",
+    "KeyDocument",
     "NotSent",
     "OutboundRequest",
     "OutcomeUnknown",

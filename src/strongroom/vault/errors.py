@@ -161,3 +161,31 @@ def contended() -> StrongroomError:
 def egress_misconfigured(origin: str, problem: str) -> StrongroomError:
     """Return `egress_misconfigured`: a gateway origin in the settings cannot be used."""
     return StrongroomError("egress_misconfigured", f"The gateway origin {origin} {problem}.")
+
+
+def encrypted_card_invalid() -> StrongroomError:
+    """Return `encrypted_card_invalid`: one answer for every cause, so that nobody can probe."""
+    return StrongroomError(
+        "encrypted_card_invalid",
+        "The encrypted card cannot be opened. Encrypt the card again, to a current key.",
+        param="encrypted_card",
+    )
+
+
+def encrypted_card_expired() -> StrongroomError:
+    """Return `encrypted_card_expired`: authentic, but too old or from a clock that is ahead."""
+    return StrongroomError(
+        "encrypted_card_expired",
+        "The encrypted card is outside its ten minutes. Encrypt the card again, by the server's "
+        "clock.",
+        param="encrypted_card",
+    )
+
+
+def encrypted_card_replayed() -> StrongroomError:
+    """Return `encrypted_card_replayed`: authentic, but used before."""
+    return StrongroomError(
+        "encrypted_card_replayed",
+        "The encrypted card was used before. Encrypt the card again.",
+        param="encrypted_card",
+    )

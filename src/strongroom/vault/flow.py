@@ -18,6 +18,7 @@ from strongroom.kernel.secret import Cvc, Pan
 from strongroom.keys import Context, Keyring
 from strongroom.storage import Change, Committer, ConstraintViolated, Database, Verdict
 from strongroom.vault import decide, errors, formats, records
+from strongroom.vault.client_encryption import CardOpener, EncryptedCards
 from strongroom.vault.courier import Courier
 from strongroom.vault.cvc import CvcSafe
 from strongroom.vault.egress import EgressPolicy, GatewayAnswer, NotSent, OutboundRequest, Slot
@@ -53,7 +54,7 @@ _GUARD_TRIES = 5
 _HOLD_MAX = timedelta(seconds=limits.TOKEN_HOLD_MAX_S)
 
 
-class CardVault:
+class CardVault(EncryptedCards):
     """The `Vault` of this process. Verbs are told in `strongroom.vault.model.Vault`.
 
     Args:
@@ -78,6 +79,7 @@ class CardVault:
         self._keyring = keyring
         self._clock = clock = clock or SystemClock()
         self._courier = Courier(egress, mode=keyring.mode, clock=clock)
+        self._opener = CardOpener(database, committer, keyring, clock)
         self._cvcs = CvcSafe(clock)
         self._fresh = FreshCards(clock)
         self._reveals = Reveals(database, committer, keyring, clock=clock)
@@ -240,6 +242,7 @@ class CardVault:
         now = now or self._clock.now()
         self._cvcs.sweep()
         await self._reveals.forget()
+        await self._opener.upkeep()
         return await purge_expired(self._database, self._committer, now)
 
     # --- the two ways out ---

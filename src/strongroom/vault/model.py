@@ -14,7 +14,8 @@ from weakref import finalize
 
 import msgspec
 
-from strongroom.kernel.secret import Cvc, Pan, Secret
+from strongroom.kernel.secret import Cvc, EncryptedCard, Pan, Secret
+from strongroom.keys import PublicClientKey
 from strongroom.vault.egress import GatewayAnswer, OutboundRequest
 
 
@@ -98,6 +99,25 @@ class CvcHandle:
         raise TypeError("a held security code is never pickled or copied")
 
 
+class EncryptedToken(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a card that a client encrypted: its token, its commitment (see
+    `Vault.commitment`), and its security code in waiting when that was asked for.
+    """
+
+    view: TokenView
+    commitment: bytes
+    cvc: CvcHandle | None
+
+
+class KeyDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """What a merchant's clients need to encrypt cards: whom for, to which keys, by which clock."""
+
+    audience: str
+    keys: list[PublicClientKey]
+    now: datetime
+    expires_at: datetime
+
+
 class Caller(Protocol):
     """Whoever asks to see a card number: an identity principal."""
 
@@ -144,6 +164,49 @@ class Vault(Protocol):
         kind: TokenKind = PLAIN_TOKEN,
     ) -> list[TokenView]:
         """Store many cards, all or none; errors name the card as `cards[3].number`."""
+        ...
+
+    async def client_keys(self, merchant: str) -> KeyDocument:
+        """Return the public keys to which the merchant's clients encrypt cards."""
+        ...
+
+    async def tokenize_encrypted(
+        self,
+        merchant: str,
+        encrypted: EncryptedCard,
+        *,
+        saved: bool,
+        actor: str,
+        hold_cvc: bool = False,
+        request_id: str | None = None,
+        kind: TokenKind = PLAIN_TOKEN,
+    ) -> EncryptedToken:
+        """Open a card that a client encrypted, once, and store it like `tokenize`.
+
+        Raises:
+            StrongroomError: `encrypted_card_invalid`, `encrypted_card_expired`,
+                `encrypted_card_replayed`, and what `tokenize` raises.
+        """
+        ...
+
+    async def tokenize_encrypted_batch(
+        self,
+        merchant: str,
+        encrypted: Sequence[EncryptedCard],
+        *,
+        saved: bool,
+        actor: str,
+        request_id: str | None = None,
+        kind: TokenKind = PLAIN_TOKEN,
+    ) -> list[TokenView]:
+        """Open and store many cards, all or none; each is used up even when none is stored."""
+        ...
+
+    async def commitment_encrypted(self, merchant: str, encrypted: EncryptedCard) -> bytes:
+        """Return the commitment of a card that a client encrypted, also after its time or use.
+
+        It says whether a repeated request is the same one; it never stores or uses the card.
+        """
         ...
 
     async def describe(self, merchant: str, token: str) -> TokenView:

@@ -11,11 +11,13 @@ from strongroom.api.routes import (
     reveal,
     service,
     tokens,
+    vault_keys,
 )
 
 ENDPOINTS = (
     *tokens.ENDPOINTS,
     *reveal.ENDPOINTS,
+    *vault_keys.ENDPOINTS,
     *payments.ENDPOINTS,
     *refunds.ENDPOINTS,
     *books.ENDPOINTS,

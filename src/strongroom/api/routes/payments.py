@@ -21,12 +21,20 @@ from strongroom.api.model import (
     ReviewBody,
 )
 from strongroom.api.render import encode, payment_view
-from strongroom.api.routes.tokens import CARD_ERRORS, card_input
+from strongroom.api.routes.tokens import CARD_ERRORS, ENCRYPTED_CARD_ERRORS, card_input
 from strongroom.api.strict import check_no_card_number
 from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.limits import PAGE_LIMIT_DEFAULT
 from strongroom.kernel.money import Money, exponent
-from strongroom.payments import Answer, CaptureMethod, CreatePayment, Status, TokenSource
+from strongroom.kernel.secret import EncryptedCard
+from strongroom.payments import (
+    Answer,
+    CaptureMethod,
+    CreatePayment,
+    EncryptedSource,
+    Status,
+    TokenSource,
+)
 from strongroom.vault import CardInput
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -53,7 +61,7 @@ async def create_payment(call: Call) -> Reply:
             call.merchant, command, caller=call.caller, idempotency=call.idempotency
         )
     except StrongroomError as error:
-        if error.param is not None and error.param.startswith(("card.", "token")):
+        if error.param is not None and error.param.startswith(("card.", "token", "encrypted_card")):
             error.param = f"payment_method.{error.param}"
         raise
     return answered(made)
@@ -159,14 +167,17 @@ def _command(body: PaymentBody, *, live: bool) -> CreatePayment:
     )
 
 
-def _source(method: PaymentMethodBody) -> CardInput | TokenSource:
-    if (method.card is None) == (method.token is None):
+def _source(method: PaymentMethodBody) -> CardInput | TokenSource | EncryptedSource:
+    given = (method.card, method.token, method.encrypted_card)
+    if sum(value is not None for value in given) != 1:
         raise errors.conflicting("payment_method.card", "payment_method.token")
-    if method.card is None:
-        return TokenSource(method.token or "", method.cvc)
+    if method.token is not None:
+        return TokenSource(method.token, method.cvc)
     if method.cvc is not None:
         raise errors.invalid("payment_method.cvc", "With a card the cvc belongs inside it.")
-    return card_input(method.card)
+    if method.card is not None:
+        return card_input(method.card)
+    return EncryptedSource(method.encrypted_card or EncryptedCard(""))
 
 
 _URL = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+")
@@ -199,6 +210,8 @@ ENDPOINTS = (
         errors=(
             *KEY_ERRORS,
             *CARD_ERRORS,
+            *ENCRYPTED_CARD_ERRORS,
+            "conflicting_parameters",
             "card_declined",
             "payment_blocked",
             "currency_not_supported",

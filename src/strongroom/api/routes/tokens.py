@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import TypeVar
 
+from strongroom.api import errors
 from strongroom.api.endpoint import Call, Endpoint, Reply
 from strongroom.api.model import (
     BATCH_BODY_BYTES_MAX,
@@ -34,31 +35,65 @@ CARD_ERRORS = (
 )
 
 
+ENCRYPTED_CARD_ERRORS = (
+    "encrypted_card_invalid",
+    "encrypted_card_expired",
+    "encrypted_card_replayed",
+)
+
+
 async def create_token(call: Call) -> Reply:
     """Put a card into the vault."""
     body: TokenBody = call.body
-    token = await call.services.vault.tokenize(
-        call.merchant,
-        card_input(body.card),
-        saved=body.save,
-        actor=call.actor,
-        request_id=call.request,
-        kind=kind_of(body),
-    )
+    vault = call.services.vault
+    if body.card is not None and body.encrypted_card is None:
+        token = await vault.tokenize(
+            call.merchant,
+            card_input(body.card),
+            saved=body.save,
+            actor=call.actor,
+            request_id=call.request,
+            kind=kind_of(body),
+        )
+    elif body.encrypted_card is not None and body.card is None:
+        made = await vault.tokenize_encrypted(
+            call.merchant,
+            body.encrypted_card,
+            saved=body.save,
+            actor=call.actor,
+            request_id=call.request,
+            kind=kind_of(body),
+        )
+        token = made.view
+    else:
+        raise errors.exactly_one("card", "encrypted_card", given=body.card is not None)
     return Reply(201, encode(token_view(token, live=call.live)))
 
 
 async def create_tokens(call: Call) -> Reply:
     """Put up to a thousand cards into the vault, all or none."""
     body: TokenBatchBody = call.body
-    tokens = await call.services.vault.tokenize_batch(
-        call.merchant,
-        [card_input(card) for card in body.cards],
-        saved=body.save,
-        actor=call.actor,
-        request_id=call.request,
-        kind=kind_of(body),
-    )
+    vault = call.services.vault
+    if body.cards is not None and body.encrypted_cards is None:
+        tokens = await vault.tokenize_batch(
+            call.merchant,
+            [card_input(card) for card in body.cards],
+            saved=body.save,
+            actor=call.actor,
+            request_id=call.request,
+            kind=kind_of(body),
+        )
+    elif body.encrypted_cards is not None and body.cards is None:
+        tokens = await vault.tokenize_encrypted_batch(
+            call.merchant,
+            body.encrypted_cards,
+            saved=body.save,
+            actor=call.actor,
+            request_id=call.request,
+            kind=kind_of(body),
+        )
+    else:
+        raise errors.exactly_one("cards", "encrypted_cards", given=body.cards is not None)
     views = [token_view(token, live=call.live) for token in tokens]
     return Reply(201, encode(ListAnswer(data=views, has_more=False, url="/v1/tokens/batch")))
 
@@ -125,7 +160,7 @@ ENDPOINTS = (
         handler=create_token,
         request=TokenBody,
         answers={201: TokenAnswer},
-        errors=(*CARD_ERRORS, "conflicting_parameters"),
+        errors=(*CARD_ERRORS, *ENCRYPTED_CARD_ERRORS, "conflicting_parameters"),
         browser=True,
     ),
     Endpoint(
@@ -136,7 +171,12 @@ ENDPOINTS = (
         handler=create_tokens,
         request=TokenBatchBody,
         answers={201: ListAnswer[TokenAnswer]},
-        errors=(*CARD_ERRORS, "batch_too_large", "conflicting_parameters"),
+        errors=(
+            *CARD_ERRORS,
+            *ENCRYPTED_CARD_ERRORS,
+            "conflicting_parameters",
+            "batch_too_large",
+        ),
         body_bytes_max=BATCH_BODY_BYTES_MAX,
     ),
     Endpoint(

@@ -80,8 +80,9 @@ class Caller:
             result = await self._call(verb, args, options)
         except Lost as lost:
             raise _lost(verb, sent=lost.sent) from None
-        if isinstance(result, CvcHandle):
-            self._watch(result)
+        handle = codec.handle_in(result)
+        if handle is not None:
+            self._watch(handle)
         return result
 
     def _watch(self, handle: CvcHandle) -> None:

@@ -11,9 +11,9 @@ from typing import Any, get_origin
 
 import msgspec
 
-from strongroom.kernel.secret import Cvc, Pan, Secret
+from strongroom.kernel.secret import Cvc, EncryptedCard, Pan, Secret
 from strongroom.vault.egress import Encoding, OutboundRequest, Slot
-from strongroom.vault.model import CvcHandle
+from strongroom.vault.model import CvcHandle, EncryptedToken
 
 
 def _written(value: Any) -> Any:
@@ -29,6 +29,8 @@ def _read(kind: Any, value: Any) -> Any:
         return Pan(_text(value))
     if kind is Cvc:
         return Cvc(_text(value))
+    if kind is EncryptedCard:
+        return EncryptedCard(_text(value))
     if kind is CvcHandle:
         return _handle(value)
     if get_origin(kind) is Secret:
@@ -63,6 +65,12 @@ def encode(value: Any) -> bytes:
 def decoder(kind: Any) -> msgspec.msgpack.Decoder[Any]:
     """Return a strict decoder of one type, made once for each verb."""
     return msgspec.msgpack.Decoder(kind, dec_hook=_read, strict=True)
+
+
+def handle_in(result: Any) -> CvcHandle | None:
+    """Return the held security code that a result is or brings."""
+    found = result.cvc if isinstance(result, EncryptedToken) else result
+    return found if isinstance(found, CvcHandle) else None
 
 
 class WireRequest(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):

@@ -21,7 +21,6 @@ from strongroom.kernel.limits import (
     VAULT_PEER_CALLS_MAX,
 )
 from strongroom.vault.egress import NotSent, OutcomeUnknown
-from strongroom.vault.model import CvcHandle
 from strongroom.vault.remote import codec, errors
 from strongroom.vault.remote.frames import Frame, Kind, Malformed
 from strongroom.vault.remote.peers import allowed
@@ -234,8 +233,9 @@ class PeerConnection(Stream):
             limit = f"more than {VAULT_FRAME_MAX_BYTES} bytes"
             self._fail(got, "refused", errors.call_invalid(f"the answer has {limit}"))
             return
-        if isinstance(result, CvcHandle):
-            result.entrust()
+        handle = codec.handle_in(result)
+        if handle is not None:
+            handle.entrust()
 
     def _fail(self, got: Frame, kind: str, error: StrongroomError) -> None:
         if got.kind != Kind.CALL or not self.usable:

@@ -10,7 +10,9 @@ from collections.abc import Collection
 
 _PAYING = frozenset(
     {
+        "vault.client_keys",
         "vault.commitment",
+        "vault.commitment_encrypted",
         "vault.delete",
         "vault.describe",
         "vault.drop_cvc",
@@ -22,6 +24,8 @@ _PAYING = frozenset(
         "vault.take",
         "vault.tokenize",
         "vault.tokenize_batch",
+        "vault.tokenize_encrypted",
+        "vault.tokenize_encrypted_batch",
     }
 )
 _KEYS = frozenset({"keys.hash_api_key", "keys.inventory"})

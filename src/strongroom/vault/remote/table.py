@@ -21,6 +21,8 @@ SERVICES = {"vault": Vault, "keys": KeyDesk}
 
 READS = frozenset(
     {
+        "vault.client_keys",
+        "vault.commitment_encrypted",
         "vault.describe",
         "vault.resolve",
         "vault.commitment",
