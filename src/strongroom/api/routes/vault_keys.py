@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from strongroom.api.endpoint import Call, Endpoint, Reply
-from strongroom.api.model import Flag, Wire, data
 from strongroom.api.render import encode
+from strongroom.api.wire import Flag, Wire, data
 from strongroom.keys import PublicClientKey
 from strongroom.vault import KeyDocument
 
