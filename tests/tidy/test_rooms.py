@@ -28,7 +28,8 @@ OWN: dict[str, set[str]] = {
     "cli": {
         "admin", "api_keys", "approvals", "client", "command", "custodians", "demo", "doctor",
         "files", "first_payment", "health_machine", "health_root", "health_store", "installation",
-        "journal", "program", "receipt", "root_options", "roots", "running", "sandbox", "show",
+        "journal", "key_rotation", "program", "receipt", "root_options", "roots", "running",
+        "sandbox", "show",
     },
     "gateways": {
         "account", "declines", "reading", "registry", "sandbox", "sandbox_server", "signing",
@@ -41,9 +42,9 @@ OWN: dict[str, set[str]] = {
     },
     "kernel": {"canonical", "clock", "ids", "limits", "money", "ports", "screen", "secret"},
     "keys": {
-        "cache", "certificates", "client_keys", "custody", "desk", "dual_control", "envelope",
-        "foundation", "material", "memory", "naming", "private_files", "roots", "signatures",
-        "tables",
+        "anchor", "cache", "certificates", "client_keys", "custody", "desk", "dual_control",
+        "envelope", "foundation", "listing", "material", "memory", "naming", "private_files",
+        "roots", "rotation", "signatures", "tables",
     },
     "payments": {
         "attempt", "breaker", "context", "creating", "events", "idempotency", "operating",
@@ -56,7 +57,7 @@ OWN: dict[str, set[str]] = {
     },
     "vault": {
         "brands", "client_encryption", "courier", "cvc", "egress", "entries", "fill", "formats",
-        "fresh", "origins", "purge", "remote", "revealing", "scrub", "tokens", "wire",
+        "fresh", "origins", "purge", "remote", "revealing", "rotation", "scrub", "tokens", "wire",
     },
 }  # fmt: skip
 """Room → the modules and folders that only it has; each says in its first line what it is for."""
@@ -67,7 +68,10 @@ SIDE_DOORS = {
     "strongroom.keys.certificates": {"app", "cli"},
     "strongroom.vault.remote": {"app"},
     "strongroom.gateways.sandbox_server": {"app", "cli"},
+    "strongroom.keys.anchor": {"app"},
     "strongroom.keys.dual_control": {"cli"},
+    "strongroom.keys.rotation": {"app", "cli"},
+    "strongroom.vault.rotation": {"app"},
     "strongroom.storage.datamap": {"cli"},
     "strongroom.storage.embedded": {"app", "cli"},
     "strongroom.storage.installation": {"app", "cli"},

@@ -16,12 +16,16 @@ from strongroom.identity import Identity
 from strongroom.journal import MARKER, Journal, Sequencer, Witness
 from strongroom.kernel.clock import SystemClock
 from strongroom.keys import Keyring
+from strongroom.keys.anchor import FileAnchor
+from strongroom.keys.rotation import Rotation
 from strongroom.ledger import Ledger
 from strongroom.payments import Breaker, Context, Payments
 from strongroom.storage import Committer, Database
 from strongroom.vault import CardVault, EgressPolicy
+from strongroom.vault.rotation import CardRotation
 
 WITNESS_FILE = "journal.witness"
+KEYS_SEEN_FILE = "keys.witness"
 
 
 class House:
@@ -83,6 +87,7 @@ class House:
             roots.current,
             former=roots.former,
             clock=self.clock,
+            anchor=FileAnchor(settings.path(KEYS_SEEN_FILE)),
         )
         self._stack.callback(self.keyring.close)
         self.journal = Journal(self.database, clock=self.clock)
@@ -111,6 +116,7 @@ class House:
             clock=self.clock,
         )
         self._stack.push_async_callback(self.vault.close)
+        self.rotation = Rotation(self.keyring, CardRotation(self.vault_database, self.keyring))
 
     def _egress(self) -> EgressPolicy:
         origins = [o for c in self.connectors.values() for o in c.capabilities.origins]

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from strongroom.app.compose import House
+from strongroom.kernel import limits
 from strongroom.kernel.errors import StrongroomError
 
 _log = logging.getLogger("strongroom.worker")
@@ -18,6 +19,8 @@ RECOVERY_S = 0.5
 PURGE_S = 300.0
 REFUSALS_S = 1.0
 USAGE_S = 10.0
+ROTATION_S = 1.0
+CRYPTOPERIODS_S = 60.0
 
 
 class Workers:
@@ -36,6 +39,9 @@ class Workers:
             _every(RECOVERY_S, "recovery", house.payments.recover),
             _every(REFUSALS_S, "refusals", house.identity.flush_refusals),
             _every(USAGE_S, "usage", house.identity.flush_usage),
+            _every(limits.KEY_REFRESH_S, "keys", house.keyring.refresh),
+            _every(ROTATION_S, "rotation", house.rotation.work),
+            _every(CRYPTOPERIODS_S, "cryptoperiods", house.rotation.start_overdue),
             _every(PURGE_S, "purge_cards", house.vault.purge_expired),
             _every(PURGE_S, "purge_payments", house.payments.purge),
         ]

@@ -111,6 +111,15 @@ KEY_REST_S = 60
 """How much longer than the key cache a replaced key rests before it may be destroyed: commits that
 were under way when the last cache let go of it."""
 
+ROTATION_CHUNK = 2_000
+"""Cards re-sealed in one transaction at full rate: some tens of milliseconds of locks."""
+
+ROTATION_RATE = 2_000
+"""Cards per second when nobody says otherwise: payments hardly notice; a million: 9 minutes."""
+
+ROTATION_LEASE_S = 15
+"""A rotation whose process died goes on in another after this long."""
+
 KEY_REFRESH_S = 1.0
 """How often a process asks whether keys changed: a rotation shows everywhere within a second."""
 

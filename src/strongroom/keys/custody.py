@@ -91,14 +91,14 @@ class Custody:
         self._signer: RecordSigner | None = None
         self._wrapping: dict[UUID, AESGCM] = {}
         self._active: dict[str, StoredKey] = {}
-        self._seq = 0
+        self.seq = 0
         self._closed = False
 
     # --- opening and closing ---
 
     async def refresh(self) -> bool:
         """Read the installation's keys again if they changed; return whether they did."""
-        if self._closed or await records.manifest_seq(self.database) == self._seq:
+        if self._closed or await records.manifest_seq(self.database) == self.seq:
             return False
         await self.accept(await records.snapshot(self.database))
         return True
@@ -315,11 +315,11 @@ class Custody:
                 active[key.record.purpose] = key
         if self._anchor is not None and seq > self._anchor.read():
             self._anchor.write(seq)
-        self._wrapping, self._active, self._seq = wrapping, active, seq
+        self._wrapping, self._active, self.seq = wrapping, active, seq
 
     def check_anchor(self, seq: int) -> None:
         """Refuse a number of changes below what was seen here before."""
-        seen = self._seq if self._anchor is None else max(self._seq, self._anchor.read())
+        seen = self.seq if self._anchor is None else max(self.seq, self._anchor.read())
         if seq < seen:
             raise errors.keys_rolled_back(f"change {seq} of the keys; change {seen} was seen here")
 

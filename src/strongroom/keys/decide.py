@@ -43,7 +43,8 @@ def may_open(state: str, *, rotating: bool = False) -> bool:
 
 def period(kind: str, purpose: str) -> timedelta | None:
     """Return the cryptoperiod: how long a key of this kind may be active (SP 800-57pt1r5)."""
-    days = limits.CRYPTOPERIOD_DAYS.get(purpose) or limits.CRYPTOPERIOD_DAYS.get(kind)
+    named = purpose if kind in ("service", "record") else kind
+    days = limits.CRYPTOPERIOD_DAYS.get(named)
     return None if days is None else timedelta(days=days)
 
 

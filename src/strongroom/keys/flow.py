@@ -9,15 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from functools import lru_cache
 from uuid import UUID
 
 from strongroom.kernel import limits
 from strongroom.kernel.clock import Clock, SystemClock
 from strongroom.kernel.errors import StrongroomError
-from strongroom.kernel.ids import NIL_UUID, id_from, uuid_of
+from strongroom.kernel.ids import uuid_of
 from strongroom.kernel.ports import Signer
 from strongroom.keys import errors, records
 from strongroom.keys.cache import KeyCache
@@ -25,10 +24,11 @@ from strongroom.keys.certificates.authority import CertificateSigner
 from strongroom.keys.certificates.model import trust_domain
 from strongroom.keys.client_keys import ClientKeys
 from strongroom.keys.custody import Custody
-from strongroom.keys.decide import days_left, may_seal
+from strongroom.keys.decide import may_open, may_seal
 from strongroom.keys.dual_control import DualControl, World
 from strongroom.keys.envelope import named_key, world
 from strongroom.keys.foundation import prepare
+from strongroom.keys.listing import inventory
 from strongroom.keys.material import Allowance, DataKey, IndexKey, JournalSigner, KeyedHash
 from strongroom.keys.model import (
     MAC,
@@ -40,15 +40,13 @@ from strongroom.keys.model import (
     RootProvider,
     StoredKey,
 )
-from strongroom.keys.naming import PREFIX, parent_name
-from strongroom.keys.tables import INDEX
+from strongroom.keys.tables import INDEX, VISIBLE
 from strongroom.storage import Committer, Database
 
 JOURNAL_SIGNING = "journal-signing"
 API_KEY_PEPPER = "api-key-pepper"
 DUAL_CONTROL = "dual-control"
 CERTIFICATE_AUTHORITY = "certificate-authority"
-_PAGE = 500
 _log = logging.getLogger("strongroom.keys")
 
 
@@ -73,6 +71,7 @@ class Keyring:
         self._signer: JournalSigner | None = None
         self._hasher: KeyedHash | None = None
         self._dual_control: DualControl | None = None
+        self._seen = custody.seq
 
     @classmethod
     async def open(
@@ -132,6 +131,11 @@ class Keyring:
         return self._custody.mode
 
     @property
+    def custody(self) -> Custody:
+        """What makes, opens and changes keys; for the rooms within this one."""
+        return self._custody
+
+    @property
     def installation(self) -> UUID:
         """The installation of these keys."""
         return self._custody.installation
@@ -177,11 +181,18 @@ class Keyring:
         Raises:
             StrongroomError: `key_record_forged`, `keys_rolled_back`.
         """
-        changed = await self._custody.refresh()
-        if changed:
-            for cache in (self._sealing, self._opening, self._index):
-                cache.clear()
-        return changed
+        await self._custody.refresh()
+        if self._custody.seq == self._seen:
+            return False
+        self._seen = self._custody.seq
+        for cache in (self._sealing, self._opening, self._index):
+            cache.clear()
+        return True
+
+    def forget_merchant(self, merchant: str) -> None:
+        """Forget what is held of a merchant's newest keys, so that the next use sees new ones."""
+        self._sealing.drop(merchant)
+        self._index.drop(merchant)
 
     async def data_key(self, merchant: str, *, uses: int) -> DataKey:
         """Return the merchant's key for new records with at least `uses` seals set aside.
@@ -202,6 +213,19 @@ class Keyring:
         """Return the merchant's key for fingerprints and commitments."""
         return await self._index.get(merchant, lambda: self._load_index(merchant))
 
+    async def index_keys(self, merchant: str) -> list[IndexKey]:
+        """Return every index key under which fingerprints of this merchant may still stand."""
+        found = await records.merchant_versions(self._database, INDEX, merchant_uuid(merchant))
+        usable = [key for key in found if may_open(key.state, rotating=True)]
+        return [IndexKey(await self._custody.open(k, rotating=True), k.record) for k in usable]
+
+    async def old_key(self, merchant: str, version: int) -> DataKey:
+        """Return a data key to move what it sealed to the next one; a compromised one opens too."""
+        stored = await records.dek(self._database, merchant_uuid(merchant), version)
+        if stored is None:
+            raise errors.key_missing()
+        return await self._data_key(merchant, stored, None, rotating=True)
+
     async def key_of(self, merchant: str, record: bytes) -> DataKey:
         """Return the one key that a sealed record of this merchant names.
 
@@ -210,10 +234,10 @@ class Keyring:
         """
         key_id, version = named_key(record)
         key = await self._opening.get(
-            (merchant, version), lambda: self._load_opening(merchant, version)
+            (merchant, version), lambda: self._load_opening(merchant, version, key_id)
         )
         if key.id != key_id:
-            raise errors.record_not_opened()
+            raise await self._foreign(key_id)
         return key
 
     async def seal(self, context: Context, plaintext: bytes) -> bytes:
@@ -232,24 +256,7 @@ class Keyring:
 
     async def inventory(self) -> list[KeyInfo]:
         """Return every key of the installation, for `strongroom keys list`."""
-        now = self._custody.clock.now()
-        return [_info(key, now) async for key in self._all_keys()]
-
-    async def _all_keys(self) -> AsyncIterator[StoredKey]:
-        for key in await records.keks(self._database):
-            yield key
-        for key in await records.service_keys(self._database):
-            yield key
-        for key in await records.client_keys(self._database):
-            yield key
-        for kind in ("dek", "index", "visible"):
-            after = (NIL_UUID, 0)
-            while page := await records.merchant_keys(
-                self._database, kind, after=after, limit=_PAGE
-            ):
-                for key in page:
-                    yield key
-                after = (UUID(page[-1].record.owner), page[-1].record.version)
+        return await inventory(self._database, self._custody.clock.now())
 
     async def _open_service_keys(self) -> None:
         seed = await self._service_key(JOURNAL_SIGNING, kek_purpose="audit", algorithm=SIGNATURE)
@@ -292,16 +299,26 @@ class Keyring:
             raise errors.key_not_usable("no active data key")
         return await self._data_key(merchant, stored, self._allowance(stored.record.id))
 
-    async def _load_opening(self, merchant: str, version: int) -> DataKey:
+    async def _load_opening(self, merchant: str, version: int, key_id: UUID) -> DataKey:
         stored = await records.dek(self._database, merchant_uuid(merchant), version)
         if stored is None:
-            raise errors.record_not_opened()
+            raise await self._foreign(key_id)
         return await self._data_key(merchant, stored, None)
 
+    async def _foreign(self, key_id: UUID) -> StrongroomError:
+        """Return why a record cannot be opened whose key is not the merchant's."""
+        known = await records.knows(self._database, key_id)
+        return errors.record_not_opened() if known else errors.key_missing()
+
     async def _data_key(
-        self, merchant: str, stored: StoredKey, allowance: Allowance | None
+        self,
+        merchant: str,
+        stored: StoredKey,
+        allowance: Allowance | None,
+        *,
+        rotating: bool = False,
     ) -> DataKey:
-        clear = await self._custody.open(stored)
+        clear = await self._custody.open(stored, rotating=rotating)
         bound = world(self.mode, stored.record.region, self.installation, merchant)
         return DataKey(clear, stored.record, bound, allowance=allowance)
 
@@ -311,9 +328,13 @@ class Keyring:
         if stored is None:
             await self._custody.make_merchant_key("index", owner, 1)
             stored = await records.newest(self._database, INDEX, owner)
-        if stored is None or stored.state != "active":
+        if stored is None or not may_seal(stored.state):
             raise errors.key_not_usable("no active index key")
-        return IndexKey(await self._custody.open(stored), stored.record)
+        shown = await records.newest(self._database, VISIBLE, owner)
+        outside = None
+        if shown is not None:
+            outside = IndexKey(await self._custody.open(shown), shown.record)
+        return IndexKey(await self._custody.open(stored), stored.record, visible=outside)
 
     def _allowance(self, key_id: UUID) -> Allowance:
         """Return what this process may still spend of a key; it outlives the cached key."""
@@ -365,27 +386,3 @@ class Keyring:
 def merchant_uuid(merchant: str) -> UUID:
     """Return the column value for a merchant id."""
     return uuid_of(merchant, "mer")
-
-
-def _info(key: StoredKey, now: datetime) -> KeyInfo:
-    made = key.record
-    counted = made.kind == "dek"
-    left = days_left(made.kind, made.purpose, made.created_at, now)
-    return KeyInfo(
-        id=id_from(PREFIX[made.kind], made.id),
-        kind=made.kind,
-        purpose=made.purpose,
-        region=made.region,
-        merchant=id_from("mer", UUID(made.owner)) if made.owner else None,
-        version=made.version,
-        state=key.state,
-        algorithm=made.algorithm,
-        wrapped_by=parent_name(made),
-        kcv=key.kcv.hex()[:10],
-        created_at=made.created_at,
-        state_at=key.state_at,
-        days_left=left if key.state == "active" else None,
-        uses_reserved=key.reserved if counted else None,
-        uses_limit=limits.KEY_USES_MAX if counted else None,
-        public_key=key.public_key.hex() if key.public_key else None,
-    )

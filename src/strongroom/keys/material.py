@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from itertools import count
 from uuid import UUID
 
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -21,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from strongroom.kernel.secret import Secret
 from strongroom.keys import errors
 from strongroom.keys.envelope import (
+    HEADER_BYTES,
     NONCE_BYTES,
     around,
     decrypt,
@@ -96,6 +98,28 @@ class DataKey:
             )
         return records
 
+    def open_many(self, like: Context, values: Sequence[tuple[str, bytes]]) -> list[bytes | None]:
+        """Return what each (token, record) holds, in the context `like` but for its token.
+
+        None stands for a record that this key did not seal there as it is.
+        """
+        before, after = around(like)
+        before, after, length = self._world + before, after + self._key_part, len(like.token)
+        head, opened, body = self._head, self._aead.decrypt, HEADER_BYTES + NONCE_BYTES
+        found: list[bytes | None] = []
+        for token, record in values:
+            if len(token) != length:
+                raise ValueError("tokens of one call have one length")
+            if record[:HEADER_BYTES] != head:
+                found.append(None)
+                continue
+            try:
+                aad = before + token.encode("ascii") + after
+                found.append(opened(record[HEADER_BYTES:body], record[body:], aad))
+            except InvalidTag:
+                found.append(None)
+        return found
+
     def open(self, context: Context, record: bytes) -> bytes:
         """Return what was sealed in this context.
 
@@ -108,15 +132,22 @@ class DataKey:
 
 
 class IndexKey:
-    """A merchant's key for fingerprints and commitments: HMAC-SHA-256 under named domains."""
+    """A merchant's key for fingerprints and commitments: HMAC-SHA-256 under named domains.
 
-    __slots__ = ("_keyed", "version")
+    `visible` is the key of what leaves the vault. It stays the same when the index key rotates; the
+    index key itself serves until then.
+    """
 
-    def __init__(self, key: Secret[bytes], record: KeyRecord) -> None:
+    __slots__ = ("_keyed", "version", "visible")
+
+    def __init__(
+        self, key: Secret[bytes], record: KeyRecord, *, visible: IndexKey | None = None
+    ) -> None:
         # A keyed state of the library's, copied for each use: a third of the time of a new HMAC,
         # and no copy of the key's bytes in an object of Python's.
         self._keyed = HMAC(key.reveal(), SHA256())
         self.version = record.version
+        self.visible = visible or self
 
     def mac(self, domain: bytes, data: bytes) -> bytes:
         """Return 32 bytes; domains never share values (`pan`, `visible`, `commitment`)."""

@@ -113,6 +113,11 @@ def check_kind(kind: TokenKind, *, saved: bool) -> None:
         raise errors.invalid_life(TOKEN_TTL_MIN_S, TOKEN_TTL_MAX_S)
 
 
+def with_fingerprint(shown: Shown, fingerprint: str) -> Shown:
+    """Return what may be shown of a card with another fingerprint."""
+    return msgspec.structs.replace(shown, fingerprint=fingerprint)
+
+
 def number_bytes(card: CardInput) -> bytes:
     """Return the whole number, to be hashed under a key."""
     return card.number.reveal().encode()

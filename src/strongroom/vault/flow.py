@@ -138,7 +138,7 @@ class CardVault(EncryptedCards):
     async def commitment(self, merchant: str, card: CardInput) -> bytes:
         """Return 32 keyed bytes equal for equal PAN, expiry and holder; the CVC is left out."""
         index = await self._keyring.index_key(merchant)
-        return index.mac(b"commitment", decide.commitment_text(card))
+        return index.visible.mac(b"commitment", decide.commitment_text(card))
 
     async def hold_cvc(self, merchant: str, token: str, cvc: Cvc) -> CvcHandle:
         """Seal a security code for the attempt that follows."""

@@ -69,7 +69,7 @@ def seal_cards(
     fingerprints = [index.mac(b"pan", decide.number_bytes(card)) for card in cards]
     aliases = _aliases(cards, kind)
     shown = [
-        decide.shown_of(card, brand, fingerprint=_visible(index, fingerprint))
+        decide.shown_of(card, brand, fingerprint=visible(index, card, fingerprint))
         for card, brand, fingerprint in zip(cards, brands, fingerprints, strict=True)
     ]
     if aliases:
@@ -112,9 +112,14 @@ def _aliases(cards: Sequence[CardInput], kind: TokenKind) -> list[Alias]:
     return [fresh_alias(card.number, keep_last4=kind.keep_last4) for card in cards]
 
 
-def _visible(index: IndexKey, fingerprint: bytes) -> str:
-    """Return the fingerprint that callers see: it tells nothing of the one that is stored."""
-    return id_from_int("fp", int.from_bytes(index.mac(b"visible", fingerprint)[:16], "big"))
+def visible(index: IndexKey, card: CardInput, fingerprint: bytes) -> str:
+    """Return the fingerprint that callers see: it tells nothing of the one that is stored.
+
+    It is made under its own key, so that it stays when the index key rotates.
+    """
+    key = index.visible
+    inner = fingerprint if key is index else key.mac(b"pan", decide.number_bytes(card))
+    return id_from_int("fp", int.from_bytes(key.mac(b"visible", inner)[:16], "big"))
 
 
 async def open_card(keyring: Keyring, merchant: str, token: str, stored: StoredCard) -> CardInput:
