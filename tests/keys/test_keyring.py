@@ -72,7 +72,9 @@ async def test_every_flipped_bit_and_every_cut_is_noticed(installed: House) -> N
         for bit in (0x01, 0x80):
             changed = bytearray(record)
             changed[position] ^= bit
-            with pytest.raises(StrongroomError, match="record_not_opened"):
+            names_another_key = 4 <= position < 20
+            code = "key_missing" if names_another_key else r"record_not_opened|key_missing"
+            with pytest.raises(StrongroomError, match=code):
                 await keyring.open_record(context, bytes(changed))
     for end in (0, 1, 23, 35, len(record) - 1):
         with pytest.raises(StrongroomError, match="record_not_opened"):
