@@ -56,6 +56,9 @@ WHO_MAY = {
     "approval:request": "a",
     "approval:list": "r a",
     "approval:decide": "a",
+    "finding:read": "r a",
+    "finding:scan": "a",
+    "finding:resolve": "a",
     "metrics:read": "r a",
     "system:doctor": "r a",
     "root:change": "a",
@@ -85,7 +88,17 @@ OF_THE_INSTALLATION = {
     action
     for action in WHO_MAY
     if action.split(":")[0]
-    in {"approval", "custodian", "key", "merchant", "metrics", "root", "system", "webhook"}
+    in {
+        "approval",
+        "custodian",
+        "finding",
+        "key",
+        "merchant",
+        "metrics",
+        "root",
+        "system",
+        "webhook",
+    }
 }
 WITH_OR_WITHOUT_MERCHANT = {
     action for action in WHO_MAY if action.split(":")[0] in {"journal", "checkpoint", "api_key"}
@@ -94,7 +107,7 @@ LOOKING = {
     "payment:read", "payment:list", "refund:read", "token:read", "ledger:read", "journal:read",
     "journal:verify", "journal:export", "checkpoint:read", "api_key:list", "merchant:list",
     "key:list", "metrics:read", "system:doctor", "client_key:read",
-    "custodian:list", "approval:list",
+    "custodian:list", "approval:list", "finding:read",
 }  # fmt: skip
 CONTAINING = {"api_key:revoke", "merchant:suspend", "merchant:resume"}
 

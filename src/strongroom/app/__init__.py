@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from strongroom.app.compose import House
     from strongroom.app.databases import target
     from strongroom.app.initialize import install, prepare
+    from strongroom.app.scanning import Scans
     from strongroom.app.serving import run
     from strongroom.app.settings import Gateway, Settings, load
     from strongroom.app.supervisor import Ready, Supervisor, write_ready
@@ -20,6 +21,7 @@ _HOMES = {
     "Gateway": "settings",
     "House": "compose",
     "Ready": "supervisor",
+    "Scans": "scanning",
     "Settings": "settings",
     "Supervisor": "supervisor",
     "install": "initialize",
@@ -34,6 +36,7 @@ __all__ = [
     "Gateway",
     "House",
     "Ready",
+    "Scans",
     "Settings",
     "Supervisor",
     "install",

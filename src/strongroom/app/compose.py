@@ -11,6 +11,7 @@ from strongroom.app.databases import target
 from strongroom.app.readiness import HouseReadiness
 from strongroom.app.roots import open_roots
 from strongroom.app.settings import Settings
+from strongroom.detection import Detection
 from strongroom.gateways import Routing, registry
 from strongroom.identity import Identity
 from strongroom.journal import MARKER, Journal, Sequencer, Witness
@@ -146,6 +147,7 @@ class House:
                 observe=self.metrics.gateway,
             )
         )
+        self.detection = Detection(self.database, self.committer, clock=self.clock)
         self.readiness = HouseReadiness(
             committers={"payments": self.committer, "vault": self.vault_committer},
             database=self.database,
@@ -169,6 +171,11 @@ class House:
             "payments_unsettled",
             "Operations whose outcome is unknown for more than a minute.",
             self.payments.unsettled,
+        )
+        self.metrics.watch(
+            "findings_open",
+            "Card data found outside the vault that nobody has taken on.",
+            self.detection.open_count,
         )
 
     def _batch_size(self) -> float:

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from strongroom.app.compose import House
+from strongroom.app.scanning import EVERY_S, run_apart
 from strongroom.kernel import limits
 from strongroom.kernel.errors import StrongroomError
 
@@ -21,6 +22,8 @@ REFUSALS_S = 1.0
 USAGE_S = 10.0
 ROTATION_S = 1.0
 CRYPTOPERIODS_S = 60.0
+SCAN_S = 600.0
+"""How often a daily scan is thought of, and how long after a start the first one is."""
 
 
 class Workers:
@@ -44,7 +47,13 @@ class Workers:
             _every(CRYPTOPERIODS_S, "cryptoperiods", house.rotation.start_overdue),
             _every(PURGE_S, "purge_cards", house.vault.purge_expired),
             _every(PURGE_S, "purge_payments", house.payments.purge),
+            _every(SCAN_S, "scan", self._scan, first_s=SCAN_S),
         ]
+
+    async def _scan(self) -> None:
+        """Hunt for leaks once a day, in a process of its own; one of all processes does it."""
+        if await self._house.detection.is_due(every_s=EVERY_S):
+            await run_apart(self._house.settings.data_dir)
 
     async def stop(self) -> None:
         """Stop the loops; the sequencer finishes its step and what is pending is flushed."""
@@ -61,8 +70,11 @@ class Workers:
             _log.warning("flush failed: %s", error.code)
 
 
-def _every(seconds: float, name: str, work: Callable[[], Awaitable[object]]) -> asyncio.Task[None]:
+def _every(
+    seconds: float, name: str, work: Callable[[], Awaitable[object]], *, first_s: float = 0.0
+) -> asyncio.Task[None]:
     async def loop() -> None:
+        await asyncio.sleep(first_s)
         while True:
             try:
                 await work()

@@ -18,10 +18,12 @@ from strongroom.cli.command import FAILED, OK, PLAIN, UNAVAILABLE, USAGE
 from strongroom.cli.custodians import register as _custodians
 from strongroom.cli.demo import register as _demo
 from strongroom.cli.doctor import register as _doctor
+from strongroom.cli.findings import register as _findings
 from strongroom.cli.first_payment import register as _first_payment
 from strongroom.cli.journal import register as _journal
 from strongroom.cli.roots import register as _roots
 from strongroom.cli.running import register as _running
+from strongroom.cli.scan import register as _scan
 from strongroom.kernel.errors import StrongroomError
 
 _UNAVAILABLE = {
@@ -53,6 +55,8 @@ for _register in (
     _custodians,
     _approvals,
     _roots,
+    _scan,
+    _findings,
 ):
     _register(app)
 

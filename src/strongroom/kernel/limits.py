@@ -250,3 +250,23 @@ ENCRYPTED_CARD_REMEMBERED_S = 3_600
 
 ENCRYPTED_BATCH_MAX = 100
 """Encrypted cards in one call: opening one costs as much as sealing dozens."""
+
+SCAN_CHUNK_BYTES = 1_048_576
+"""What the leak hunt reads at once: memory stays flat whatever a file's size."""
+
+SCAN_ARCHIVE_DEPTH = 4
+SCAN_MEMBERS_MAX = 100_000
+SCAN_UNPACKED_RATIO = 250
+SCAN_UNPACKED_FREE_BYTES = 64 * 1024 * 1024
+"""Archives in archives, their members, and bytes unpacked for each byte of the file (and 64 MiB
+more): above all honest logs and backups, below what a decompression bomb needs."""
+
+SCAN_HELD_BYTES = 64 * 1024 * 1024
+"""A zip inside an archive is held in memory to be read, never on disk; a larger one is told as
+not read."""
+
+SCAN_DIRECTORY_BYTES = 32 * 1024 * 1024
+"""Table of contents of a zip file: 100,000 members need about 10 MiB."""
+
+FINDING_TEXT_MAX_CHARS = 500
+"""Place, reason, source and fix of a finding: sentences, not documents."""

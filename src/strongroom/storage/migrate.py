@@ -15,7 +15,9 @@ import msgspec
 from strongroom.kernel.errors import StrongroomError
 from strongroom.storage.database import Database, Session
 
-ROOMS = ("storage", "journal", "keys", "identity", "vault", "ledger", "payments")
+ROOMS = (
+    "storage", "journal", "keys", "identity", "vault", "ledger", "payments", "detection",
+)  # fmt: skip
 """Rooms that own tables, in the order their migrations run."""
 
 _FILE = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql\Z")
