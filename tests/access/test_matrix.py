@@ -32,6 +32,7 @@ WHO_MAY = {
     "token:read": "b r a",
     "token:delete": "b",
     "client_key:read": "b p r a",
+    "data_subject:erase": "b a",
     "token:reveal": "",  # a and s, with a purpose: tested below
     "token:reveal_batch": "",
     "ledger:read": "b r a",
@@ -64,6 +65,7 @@ WHO_MAY = {
     "root:change": "a",
     "system:init": "a",
     "system:migrate": "a",
+    "system:restore": "a",
     "webhook:receive": "g",
 }
 LETTER = {

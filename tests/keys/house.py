@@ -142,6 +142,8 @@ _EMPTY = "SET session_replication_role = replica;" + "".join(
         "keys.custodian_revocation",
         "keys.custodian",
         "keys.certificate",
+        "keys.shred",
+        "keys.subject_key",
         "keys.dek",
         "keys.index_key",
         "keys.visible_key",

@@ -153,7 +153,7 @@ async def test_every_key_has_its_entry_in_the_journal(installed: House) -> None:
         for entry in await installed.entries(f"keys:{kind}:create")
     }
     assert listed == journaled
-    assert len(listed) == 5 + 3 + 1 + 1
+    assert len(listed) == 5 + 5 + 1 + 1
 
 
 async def test_the_inventory_tells_what_an_assessor_asks(installed: House) -> None:
@@ -319,7 +319,7 @@ async def test_no_clear_key_stands_anywhere_in_the_database(
     keyring = await installed.keyring()
     await keyring.seal(Context(new_merchant(), TOKEN, "card"), b"x")
     await keyring.index_key(new_merchant())
-    assert len(made) == 10
+    assert len(made) == 12
     dump = ""
     for table in ("keys.kek", "keys.dek", "keys.index_key", "keys.service_key", "journal.entry"):
         rows = await installed.sql(f"SELECT to_jsonb(t)::text AS row FROM {table} t")

@@ -22,6 +22,7 @@ RESOURCE_OF = {
     "token:read": "Token",
     "token:delete": "Token",
     "token:reveal": "Token",
+    "data_subject:erase": "Token",
     "token:reveal_batch": "Token",
     "client_key:read": "Token",
     "ledger:read": "Ledger",
@@ -54,6 +55,7 @@ RESOURCE_OF = {
     "system:doctor": "Installation",
     "system:init": "Installation",
     "system:migrate": "Installation",
+    "system:restore": "Installation",
     "webhook:receive": "Installation",
 }
 

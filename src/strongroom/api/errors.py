@@ -127,3 +127,12 @@ def internal() -> StrongroomError:
         "Something went wrong on our side. Send the same request again or ask with its request id.",
         retryable=True,
     )
+
+
+def data_subject_in_use() -> StrongroomError:
+    """Return `data_subject_in_use`: a payment waits that still needs one of the person's cards."""
+    return StrongroomError(
+        "data_subject_in_use",
+        "A payment still waits for one of the cards. End it first, or send force.",
+        param="force",
+    )

@@ -59,6 +59,9 @@ class CardBody(Wire, frozen=True, kw_only=True):
     exp_year: Annotated[int, data("cardholder", ge=2000, le=2099)]
     cvc: Annotated[Cvc | None, data("sad", description="3 or 4 digits; never stored.")] = None
     holder_name: Annotated[Secret[str] | None, data("personal")] = None
+    data_subject: Annotated[
+        Secret[str] | None, data("personal", description="Your own reference of the person.")
+    ] = None
 
 
 class TokenBody(Wire, frozen=True, kw_only=True):

@@ -16,7 +16,7 @@ from strongroom.gateways import Routing, registry
 from strongroom.identity import Identity
 from strongroom.journal import MARKER, Journal, Sequencer, Witness
 from strongroom.kernel.clock import SystemClock
-from strongroom.keys import Keyring
+from strongroom.keys import Keyring, ShredLedger
 from strongroom.keys.anchor import FileAnchor
 from strongroom.keys.rotation import Rotation
 from strongroom.ledger import Ledger
@@ -114,9 +114,11 @@ class House:
             self.vault_committer,
             self.keyring,
             egress=self._egress(),
+            ledger=ShredLedger(settings.path(settings.shred_ledger)),
             clock=self.clock,
         )
         self._stack.push_async_callback(self.vault.close)
+        self.shredded_again = await self.vault.replay_shreds()
         self.rotation = Rotation(self.keyring, CardRotation(self.vault_database, self.keyring))
 
     def _egress(self) -> EgressPolicy:
@@ -167,6 +169,11 @@ class House:
             self.journal.lag,
         )
 
+        self.metrics.watch(
+            "dek_cache_hit_ratio",
+            "Share of look-ups of data keys that the cache answered.",
+            self.keyring.hit_rate,
+        )
         self.metrics.watch(
             "payments_unsettled",
             "Operations whose outcome is unknown for more than a minute.",

@@ -55,6 +55,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     root_passphrase_file: str | None = None
     root: RootSpec | None = None
     former_roots: tuple[RootSpec, ...] = ()
+    shred_ledger: str = "shred.ledger"
     gateways: tuple[Gateway, ...] = ()
     default_gateway: str = "sandbox"
     cors_origins: tuple[str, ...] = ()

@@ -24,6 +24,7 @@ from strongroom.cli.journal import register as _journal
 from strongroom.cli.roots import register as _roots
 from strongroom.cli.running import register as _running
 from strongroom.cli.scan import register as _scan
+from strongroom.cli.subjects import register as _subjects
 from strongroom.kernel.errors import StrongroomError
 
 _UNAVAILABLE = {
@@ -57,6 +58,7 @@ for _register in (
     _roots,
     _scan,
     _findings,
+    _subjects,
 ):
     _register(app)
 

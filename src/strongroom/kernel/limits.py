@@ -123,6 +123,20 @@ ROTATION_LEASE_S = 15
 KEY_REFRESH_S = 1.0
 """How often a process asks whether keys changed: a rotation shows everywhere within a second."""
 
+SUBJECT_KEY_CACHE_SIZE = 10_000
+SUBJECT_KEY_CACHE_TTL_S = 60
+"""Unwrapped keys of data subjects in memory: millions of people, few at a time; a destroyed key is
+out of every process within a minute."""
+
+SUBJECT_KEY_USES_BLOCK = 64
+"""Seals of a person's key set aside at once: a few cards of two seals each."""
+
+DATA_SUBJECT_MAX_CHARS = 100
+"""A merchant's own reference of a customer: an id or an address of theirs."""
+
+DATA_SUBJECT_CARDS_MAX = 1_000
+"""Cards of one person that are looked at before an erasure."""
+
 TOKEN_PURGE_GRACE_S = 3_600
 """How long the row of an expired token stays: a payment accepted in its last moment must be able
 to end, recovery included. Longer than any attempt (REQUEST_TIMEOUT_S) and any clock difference."""

@@ -12,6 +12,7 @@ from strongroom.keys.material import DataKey, IndexKey, KeyedHash
 from strongroom.keys.memory import harden_process
 from strongroom.keys.model import Context, KeyInfo, Mode, RootProvider
 from strongroom.keys.roots.sealed_file import SealedFileRoot
+from strongroom.keys.subjects import Shredded, ShredLedger
 
 __all__ = [
     "Context",
@@ -26,5 +27,7 @@ __all__ = [
     "PublicClientKey",
     "RootProvider",
     "SealedFileRoot",
+    "ShredLedger",
+    "Shredded",
     "harden_process",
 ]

@@ -167,3 +167,58 @@ def client_suite_unknown(suites: tuple[str, ...]) -> StrongroomError:
     return StrongroomError(
         "client_suite_unknown", f"Client keys are of these suites: {', '.join(suites)}."
     )
+
+
+def data_subject_not_found() -> StrongroomError:
+    """Return `data_subject_not_found`: no card was ever stored for this reference."""
+    return StrongroomError(
+        "data_subject_not_found",
+        "No card was ever stored for this data subject.",
+        param="data_subject",
+    )
+
+
+def data_subject_busy() -> StrongroomError:
+    """Return `data_subject_busy`: others keep changing this person's keys."""
+    return StrongroomError(
+        "data_subject_busy",
+        "The data subject is being changed by other requests. Try again.",
+        retryable=True,
+        retry_after_s=1,
+    )
+
+
+def shred_receipt_invalid() -> StrongroomError:
+    """Return `shred_receipt_invalid`: not a receipt, changed, or signed by another key."""
+    return StrongroomError(
+        "shred_receipt_invalid", "This is no receipt that was signed by the given key."
+    )
+
+
+def shred_key_invalid() -> StrongroomError:
+    """Return `shred_key_invalid`: the text is no public key."""
+    return StrongroomError(
+        "shred_key_invalid",
+        "The key must be the 64 hexadecimal digits that `strongroom subjects key` prints.",
+    )
+
+
+def shred_ledger_damaged(path: str, line: int) -> StrongroomError:
+    """Return `shred_ledger_damaged`: a line was changed, moved or taken out."""
+    return StrongroomError(
+        "shred_ledger_damaged",
+        f"The shred ledger {path} was changed or is damaged. Nothing is served before it is put "
+        "right: restore the file from its copy.",
+        detail=f"line {line}",
+    )
+
+
+def shred_ledger_unwritable(path: str, problem: str) -> StrongroomError:
+    """Return `shred_ledger_unwritable`: the file cannot be used now."""
+    return StrongroomError(
+        "shred_ledger_unwritable",
+        "The shred ledger cannot be written. The data is gone; ask again for its receipt.",
+        detail=f"{path}: {problem}",
+        retryable=True,
+        retry_after_s=5,
+    )

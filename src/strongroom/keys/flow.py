@@ -19,7 +19,7 @@ from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.ids import uuid_of
 from strongroom.kernel.ports import Signer
 from strongroom.keys import errors, records
-from strongroom.keys.cache import KeyCache
+from strongroom.keys.cache import KeyCache, hit_rate
 from strongroom.keys.certificates.authority import CertificateSigner
 from strongroom.keys.certificates.model import trust_domain
 from strongroom.keys.client_keys import ClientKeys
@@ -27,7 +27,7 @@ from strongroom.keys.custody import Custody
 from strongroom.keys.decide import may_open, may_seal
 from strongroom.keys.dual_control import DualControl, World
 from strongroom.keys.envelope import named_key, world
-from strongroom.keys.foundation import prepare
+from strongroom.keys.foundation import prepare, service_key
 from strongroom.keys.listing import inventory
 from strongroom.keys.material import Allowance, DataKey, IndexKey, JournalSigner, KeyedHash
 from strongroom.keys.model import (
@@ -40,6 +40,7 @@ from strongroom.keys.model import (
     RootProvider,
     StoredKey,
 )
+from strongroom.keys.subjects import SubjectKeys
 from strongroom.keys.tables import INDEX, VISIBLE
 from strongroom.storage import Committer, Database
 
@@ -54,9 +55,15 @@ class Keyring:
     """All keys of one installation, opened under its root. Make it with `Keyring.open`."""
 
     def __init__(
-        self, database: Database, custody: Custody, client_keys: ClientKeys, clock: Clock
+        self,
+        database: Database,
+        custody: Custody,
+        client_keys: ClientKeys,
+        subjects: SubjectKeys,
+        clock: Clock,
     ) -> None:
         self.client_keys = client_keys
+        self.subjects = subjects
         self._database = database
         self._custody = custody
         self._clock = clock
@@ -119,8 +126,8 @@ class Keyring:
             anchor=anchor,
         )
         await prepare(custody)
-        client_keys = ClientKeys(custody)
-        keyring = cls(database, custody, client_keys, clock)
+        subjects = await SubjectKeys.open(custody)
+        keyring = cls(database, custody, ClientKeys(custody), subjects, clock)
         await keyring._open_service_keys()
         await keyring._open_dual_control(committer)
         return keyring
@@ -161,8 +168,8 @@ class Keyring:
 
     async def certificate_signer(self) -> CertificateSigner:
         """Return the key that signs the certificates of this installation's processes."""
-        seed = await self._service_key(
-            CERTIFICATE_AUTHORITY, kek_purpose="audit", algorithm="ES256"
+        seed = await service_key(
+            self._custody, CERTIFICATE_AUTHORITY, kek_purpose="audit", algorithm="ES256"
         )
         domain = trust_domain(self.installation, self.mode)
         return CertificateSigner(await self._custody.open(seed), domain=domain)
@@ -172,6 +179,7 @@ class Keyring:
         for cache in (self._sealing, self._opening, self._index):
             cache.clear()
         self.client_keys.forget()
+        self.subjects.forget()
         self._custody.forget()
         self._signer = self._hasher = self._dual_control = None
 
@@ -187,7 +195,12 @@ class Keyring:
         self._seen = self._custody.seq
         for cache in (self._sealing, self._opening, self._index):
             cache.clear()
+        self.subjects.forget()
         return True
+
+    def hit_rate(self) -> float:
+        """Return the share of look-ups of data keys that a cache answered."""
+        return hit_rate([self._sealing, self._opening, *self.subjects.caches])
 
     def forget_merchant(self, merchant: str) -> None:
         """Forget what is held of a merchant's newest keys, so that the next use sees new ones."""
@@ -251,6 +264,8 @@ class Keyring:
         Raises:
             StrongroomError: `record_not_opened` when it was changed, moved or is foreign.
         """
+        if context.subject:
+            return await self.subjects.open_record(context, record)
         key = await self.key_of(context.merchant, record)
         return key.open(context, record)
 
@@ -259,16 +274,21 @@ class Keyring:
         return await inventory(self._database, self._custody.clock.now())
 
     async def _open_service_keys(self) -> None:
-        seed = await self._service_key(JOURNAL_SIGNING, kek_purpose="audit", algorithm=SIGNATURE)
+        seed = await service_key(
+            self._custody, JOURNAL_SIGNING, kek_purpose="audit", algorithm=SIGNATURE
+        )
         name = f"strongroom.{self.installation}/journal"
         self._signer = JournalSigner(await self._custody.open(seed), name)
         if self._signer.public_key != seed.public_key:
             raise errors.key_not_usable("the journal key does not fit its public key")
-        pepper = await self._service_key(API_KEY_PEPPER, kek_purpose="token", algorithm=MAC)
-        self._hasher = KeyedHash(await self._custody.open(pepper), pepper.record.version)
+        pepper = await service_key(
+            self._custody, API_KEY_PEPPER, kek_purpose="token", algorithm=MAC
+        )
+        clear = await self._custody.open(pepper)
+        self._hasher = KeyedHash(clear, pepper.record.version, b"api-key")
 
     async def _open_dual_control(self, committer: Committer) -> None:
-        stored = await self._service_key(DUAL_CONTROL, kek_purpose="audit", algorithm=MAC)
+        stored = await service_key(self._custody, DUAL_CONTROL, kek_purpose="audit", algorithm=MAC)
         self._dual_control = DualControl(
             self._database,
             committer,
@@ -276,17 +296,6 @@ class Keyring:
             seal=IndexKey(await self._custody.open(stored), stored.record),
             clock=self._clock,
         )
-
-    async def _service_key(self, purpose: str, *, kek_purpose: str, algorithm: str) -> StoredKey:
-        found = await records.newest_service_key(self._database, purpose)
-        if found is None:
-            await self._custody.make_service_key(
-                purpose, kek_purpose=kek_purpose, algorithm=algorithm
-            )
-            found = await records.newest_service_key(self._database, purpose)
-        if found is None:
-            raise errors.key_not_usable(f"no key for {purpose}")
-        return found
 
     async def _load_sealing(self, merchant: str) -> DataKey:
         owner = merchant_uuid(merchant)

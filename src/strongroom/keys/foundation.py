@@ -93,3 +93,16 @@ def _is_for(key: StoredKey, purpose: str, region: str) -> bool:
 
 def _signing_key(found: Snapshot) -> StoredKey | None:
     return next((key for key in found.keys if key.record.kind == "record"), None)
+
+
+async def service_key(
+    custody: Custody, purpose: str, *, kek_purpose: str, algorithm: str
+) -> StoredKey:
+    """Return the newest key of the installation for a purpose; make it if there is none."""
+    found = await records.newest_service_key(custody.database, purpose)
+    if found is None:
+        await custody.make_service_key(purpose, kek_purpose=kek_purpose, algorithm=algorithm)
+        found = await records.newest_service_key(custody.database, purpose)
+    if found is None:
+        raise errors.key_not_usable(f"no key for {purpose}")
+    return found

@@ -39,8 +39,8 @@ class Allowance:
 
     __slots__ = ("left",)
 
-    def __init__(self) -> None:
-        self.left = 0
+    def __init__(self, left: int = 0) -> None:
+        self.left = left
 
 
 class DataKey:
@@ -59,6 +59,11 @@ class DataKey:
         self.id: UUID = record.id
         self.version = record.version
         self.sealing = allowance is not None
+
+    @property
+    def left(self) -> int:
+        """How many seals are set aside."""
+        return 0 if self._allowance is None else self._allowance.left
 
     def seal(self, context: Context, plaintext: bytes) -> bytes:
         """Return a record only this key opens, only in this context.
@@ -157,17 +162,18 @@ class IndexKey:
 
 
 class KeyedHash:
-    """HMAC-SHA-256 under the API-key pepper: what the identity room stores of an API key."""
+    """HMAC-SHA-256 under a key of the installation, in one domain: of API keys, of references."""
 
-    __slots__ = ("_key", "version")
+    __slots__ = ("_domain", "_key", "version")
 
-    def __init__(self, key: Secret[bytes], version: int) -> None:
+    def __init__(self, key: Secret[bytes], version: int, domain: bytes) -> None:
         self._key = key
+        self._domain = domain + b"\0"
         self.version = version
 
     def __call__(self, data: bytes) -> bytes:
         """Return the 32-byte keyed hash of `data`."""
-        return hmac.digest(self._key.reveal(), b"api-key\0" + data, "sha256")
+        return hmac.digest(self._key.reveal(), self._domain + data, "sha256")
 
 
 class JournalSigner:

@@ -17,6 +17,7 @@ PREFIX = {
     "visible": "vsk",
     "service": "svk",
     "client": "cek",
+    "subject": "sbk",
 }
 """Kind → the prefix of its keys' outside names. Other kinds of keys add theirs."""
 _OF_MERCHANTS = ("dek", "index", "visible")

@@ -163,8 +163,18 @@ CLIENT = KeyTable(
     key=("suite", "version"),
     read="t.suite AS purpose, '' AS region, '' AS owner, 0::bigint AS reserved, t.public_key",
 )
+SUBJECT = KeyTable(
+    "subject",
+    "keys.subject_key",
+    own={"merchant_id": "uuid", "subject": "uuid"},
+    own_values=lambda key: tuple(map(UUID, key.record.owner.split("/"))),
+    key=("merchant_id", "subject", "version"),
+    read="'data' AS purpose, k.region, t.merchant_id::text || '/' || t.subject::text AS owner, "
+    "t.reserved, NULL::bytea AS public_key, t.merchant_id, t.subject, t.destroyed_by, "
+    "t.destroyed_reason, t.destroyed_request, t.cards_removed",
+)
 UNDER_KEKS: dict[str, KeyTable] = {
-    table.kind: table for table in (DEK, INDEX, VISIBLE, SERVICE, CLIENT)
+    table.kind: table for table in (DEK, INDEX, VISIBLE, SERVICE, CLIENT, SUBJECT)
 }
 """Kind → its table, for every kind of key that a key-encryption key wraps."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from urllib.parse import urlsplit, urlunsplit
 
@@ -207,6 +207,10 @@ class Payments:
             if isinstance(result, BaseException) and not isinstance(result, StrongroomError):
                 raise result
         return len(found)
+
+    async def waiting_for(self, merchant: str, tokens: Sequence[str]) -> bool:
+        """Return whether a payment waits, for a review or its cardholder, that needs a token."""
+        return bool(tokens) and await records.waiting_for(self._ctx.database, merchant, tokens)
 
     async def unsettled(self) -> int:
         """Return how many operations have waited for their outcome for more than a minute."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -275,6 +276,18 @@ async def due_operations(
         limit,
     )
     return [_operation(row) for row in rows]
+
+
+async def waiting_for(database: Database, merchant: str, tokens: Sequence[str]) -> bool:
+    """Return whether a payment with one of the tokens still has to ask its gateway for money."""
+    return bool(
+        await database.fetchval(
+            "SELECT EXISTS (SELECT 1 FROM pay.payment WHERE merchant_id = $1 "
+            "AND status IN ('requires_action', 'requires_review') AND token = ANY ($2::text[]))",
+            uuid_of(merchant, "mer"),
+            list(tokens),
+        )
+    )
 
 
 async def unsettled(database: Database, before: datetime) -> int:

@@ -131,10 +131,16 @@ def mask(pan: Pan) -> str:
 
 
 def commitment_text(card: CardInput) -> bytes:
-    """Return PAN, expiry and holder in canonical form, to be hashed under a key. No CVC."""
+    """Return PAN, expiry, holder and data subject in canonical form, to be hashed. No CVC."""
     number = card.number.reveal()
     holder = card.holder_name.reveal() if card.holder_name is not None else ""
-    return f"{len(number)}:{number}{card.exp_year:04d}{card.exp_month:02d}:{holder}".encode()
+    text = f"{len(number)}:{number}{card.exp_year:04d}{card.exp_month:02d}:{holder}".encode()
+    return text if card.data_subject is None else text + b"\0" + reference_bytes(card.data_subject)
+
+
+def reference_bytes(reference: Secret[str]) -> bytes:
+    """Return a merchant's reference of a customer, to be hashed under a key."""
+    return reference.reveal().encode("utf-8", "replace")
 
 
 def pack_card(card: CardInput) -> bytes:

@@ -99,6 +99,22 @@ def live_card_in_test_mode() -> StrongroomError:
     )
 
 
+def invalid_data_subject(limit: int) -> StrongroomError:
+    """Return `invalid_data_subject`: the reference is too long or holds other characters."""
+    return StrongroomError(
+        "invalid_data_subject",
+        f"A data subject is 1 to {limit} letters, digits and . _ : @ | + = / - of ASCII.",
+        param="card.data_subject",
+    )
+
+
+def shred_ledger_missing() -> StrongroomError:
+    """Return `shred_ledger_missing`: an erasure that a restore could undo is refused."""
+    return StrongroomError(
+        "shred_ledger_missing", "This process keeps no shred ledger, so it erases nobody."
+    )
+
+
 def batch_too_large(limit: int, *, what: str = "cards") -> StrongroomError:
     """Return `batch_too_large`."""
     return StrongroomError("batch_too_large", f"One batch takes 1 to {limit} {what}.", param=what)

@@ -15,8 +15,8 @@ from strongroom.kernel.clock import Clock, SystemClock
 from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.ids import id_from, new_id, uuid_of
 from strongroom.kernel.secret import Cvc, Pan
-from strongroom.keys import Context, Keyring
-from strongroom.storage import Change, Committer, ConstraintViolated, Database, Verdict
+from strongroom.keys import Context, Keyring, ShredLedger
+from strongroom.storage import Change, Committer, Database, Verdict
 from strongroom.vault import decide, errors, formats, records
 from strongroom.vault.client_encryption import CardOpener, EncryptedCards
 from strongroom.vault.courier import Courier
@@ -39,13 +39,13 @@ from strongroom.vault.purge import purge_expired
 from strongroom.vault.records import Sealed, StoredCard
 from strongroom.vault.revealing import Ask, Reveals
 from strongroom.vault.scrub import scrubbed
+from strongroom.vault.subjects import Add, Cards, SubjectVerbs, put_cards
 from strongroom.vault.tokens import (
     DISPLAY_FIELD,
-    SEALS_PER_CARD,
     merchant_uuid,
     occasion_of,
     open_card,
-    seal_cards,
+    subject_text,
     view_of,
 )
 
@@ -54,7 +54,7 @@ _GUARD_TRIES = 5
 _HOLD_MAX = timedelta(seconds=limits.TOKEN_HOLD_MAX_S)
 
 
-class CardVault(EncryptedCards):
+class CardVault(SubjectVerbs, EncryptedCards):
     """The `Vault` of this process. Verbs are told in `strongroom.vault.model.Vault`.
 
     Args:
@@ -62,6 +62,7 @@ class CardVault(EncryptedCards):
         committer: writes under the vault's role, with the journal's marker.
         keyring: seals, opens and fingerprints.
         egress: where `forward` may send.
+        ledger: remembers erasures when the database is restored; without one nobody is erased.
         clock: the time.
     """
 
@@ -72,11 +73,11 @@ class CardVault(EncryptedCards):
         keyring: Keyring,
         *,
         egress: EgressPolicy,
+        ledger: ShredLedger | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self._database = database
+        super().__init__(database, keyring, ledger)
         self._committer = committer
-        self._keyring = keyring
         self._clock = clock = clock or SystemClock()
         self._courier = Courier(egress, mode=keyring.mode, clock=clock)
         self._opener = CardOpener(database, committer, keyring, clock)
@@ -108,8 +109,8 @@ class CardVault(EncryptedCards):
         def add(change: Change, sealed: Sealed, views: list[TokenView]) -> None:
             add_card(change, sealed, views[0], merchant, actor=actor, request_id=request_id)
 
-        sealed, (view,) = await self._put(merchant, [card], [brand.name], saved, kind, add)
-        self._fresh.put(merchant, view.token, sealed.card(0))
+        ((sealed, view),) = await self._put(merchant, [card], [brand.name], saved, kind, add)
+        self._keep(merchant, view.token, sealed.card(0))
         return view
 
     async def tokenize_batch(
@@ -133,7 +134,8 @@ class CardVault(EncryptedCards):
             tokens = [view.token for view in views]
             add_cards(change, sealed, tokens, merchant, actor=actor, request_id=request_id)
 
-        return (await self._put(merchant, cards, brands, saved, kind, add))[1]
+        made = await self._put(merchant, cards, brands, saved, kind, add)
+        return [view for _, view in made]
 
     async def commitment(self, merchant: str, card: CardInput) -> bytes:
         """Return 32 keyed bytes equal for equal PAN, expiry and holder; the CVC is left out."""
@@ -311,25 +313,15 @@ class CardVault(EncryptedCards):
         brands: Sequence[str],
         saved: bool,
         kind: TokenKind,
-        add: Callable[[Change, Sealed, list[TokenView]], None],
-    ) -> tuple[Sealed, list[TokenView]]:
-        """Seal cards and commit what `add` makes of them; again if an alias is taken."""
-        index = await self._keyring.index_key(merchant)
-        for _ in range(limits.ALIAS_TRIES):
-            key = await self._keyring.data_key(merchant, uses=SEALS_PER_CARD * len(cards))
-            now, change = self._clock.now(), Change()
-            sealed, views = seal_cards(
-                merchant, cards, brands, key=key, index=index, saved=saved, kind=kind, now=now
-            )
-            add(change, sealed, views)
-            try:
-                await self._committer.submit(change)
-            except ConstraintViolated as taken:
-                if taken.constraint != formats.TAKEN:
-                    raise
-            else:
-                return sealed, views
-        raise errors.contended()
+        add: Add,
+    ) -> list[tuple[Sealed, TokenView]]:
+        given = Cards(merchant=merchant, cards=cards, brands=brands, saved=saved, kind=kind)
+        return await put_cards(self._keyring, self._committer, given, add, clock=self._clock)
+
+    def _keep(self, merchant: str, token: str, stored: StoredCard) -> None:
+        """Keep a sealed row for the forward that follows; never one of a data subject."""
+        if stored.subject is None:
+            self._fresh.put(merchant, token, stored)
 
     def _checked(self, card: CardInput, number: int, now: datetime) -> str:
         try:
@@ -364,13 +356,12 @@ class CardVault(EncryptedCards):
 
     async def _described(self, merchant: str, token: str, stored: StoredCard) -> TokenView:
         view = await self._view(merchant, token, stored)
-        self._fresh.put(merchant, token, stored)
+        self._keep(merchant, token, stored)
         return view
 
     async def _view(self, merchant: str, token: str, stored: StoredCard) -> TokenView:
-        data = await self._keyring.open_record(
-            Context(merchant, token, DISPLAY_FIELD), stored.sealed_display or b""
-        )
+        context = Context(merchant, token, DISPLAY_FIELD, subject_text(stored))
+        data = await self._keyring.open_record(context, stored.sealed_display or b"")
         return view_of(token, stored, decide.unpack_shown(data))
 
     async def _guarded(

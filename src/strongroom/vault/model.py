@@ -15,18 +15,22 @@ from weakref import finalize
 import msgspec
 
 from strongroom.kernel.secret import Cvc, EncryptedCard, Pan, Secret
-from strongroom.keys import PublicClientKey
+from strongroom.keys import PublicClientKey, Shredded
 from strongroom.vault.egress import GatewayAnswer, OutboundRequest
 
 
 class CardInput(msgspec.Struct, frozen=True, kw_only=True):
-    """A card as a caller gave it. The year has four digits. The CVC is never stored."""
+    """A card as a caller gave it. The year has four digits. The CVC is never stored.
+
+    `data_subject` is the merchant's own reference of the person, under whose key it is then sealed.
+    """
 
     number: Pan
     exp_month: int
     exp_year: int
     cvc: Cvc | None = None
     holder_name: Secret[str] | None = None
+    data_subject: Secret[str] | None = None
 
 
 class TokenView(msgspec.Struct, frozen=True, kw_only=True):
@@ -312,6 +316,30 @@ class Vault(Protocol):
         self, merchant: str, token: str, *, actor: str, request_id: str | None = None
     ) -> None:
         """Remove the card data; the token stays known as removed."""
+        ...
+
+    async def subject_tokens(self, merchant: str, data_subject: Secret[str]) -> list[str]:
+        """Return the tokens of a person's cards, at most a thousand."""
+        ...
+
+    async def erase_subject(
+        self,
+        merchant: str,
+        data_subject: Secret[str],
+        *,
+        reason: str,
+        actor: str,
+        request_id: str | None = None,
+    ) -> Shredded:
+        """Destroy a person's keys and cards; return the signed receipt, the same when asked twice.
+
+        Raises:
+            StrongroomError: `data_subject_not_found`, `data_subject_busy`, `invalid_data_subject`.
+        """
+        ...
+
+    async def replay_shreds(self) -> int:
+        """Shred again what a restored backup revived; returns how many keys. Before anything."""
         ...
 
     async def purge_expired(self, now: datetime | None = None) -> int:

@@ -26,6 +26,7 @@ CARD = Insert(
         "purge_after": "timestamptz",
         "created_at": "timestamptz",
         "single_use": "bool",
+        "subject": "uuid",
     },
 )
 
@@ -64,6 +65,7 @@ _GONE = {
     "sealed_card": "bytea",
     "sealed_display": "bytea",
     "key_version": "int4",
+    "subject": "uuid",
     "ended_at": "timestamptz",
     "ended": "text",
 }
@@ -73,7 +75,7 @@ PURGE = Update(
     keys={**_KEYS, "purge_after": "timestamptz"},
     sets={"version": "int4", **_GONE},
 )
-_NOTHING = (None, None, None, None, None)
+_NOTHING = (None, None, None, None, None, None)
 
 
 class StoredCard(msgspec.Struct, frozen=True):
@@ -96,11 +98,13 @@ class StoredCard(msgspec.Struct, frozen=True):
     single_use: bool = False
     used_at: datetime | None = None
     used_by: bytes | None = None
+    subject: UUID | None = None
 
 
 class Sealed(msgspec.Struct, frozen=True, kw_only=True):
     """Cards sealed together: what they share, and a list in one order of what each has.
 
+    `subject` is the person whose key it is, if it is one's.
     `ids` are 128-bit numbers, the uuids of the rows. `aliases` are empty when the cards have none.
     """
 
@@ -117,6 +121,7 @@ class Sealed(msgspec.Struct, frozen=True, kw_only=True):
     sealed_cards: list[bytes]
     sealed_displays: list[bytes]
     aliases: list[str]
+    subject: UUID | None = None
 
     def card(self, at: int) -> StoredCard:
         """Return one of the cards as its row."""
@@ -134,11 +139,16 @@ class Sealed(msgspec.Struct, frozen=True, kw_only=True):
             purge_after=self.purge_after,
             created_at=self.created_at,
             single_use=self.single_use,
+            subject=self.subject,
         )
 
 
 def add_cards(change: Change, cards: Sealed) -> None:
-    """Insert cards that were sealed together."""
+    """Insert cards that were sealed together; those of a person one by one."""
+    if cards.subject is not None:
+        for at in range(len(cards.ids)):
+            add_card(change, cards.card(at))
+        return
     change.add(
         CARDS,
         (
@@ -175,6 +185,7 @@ def add_card(change: Change, card: StoredCard) -> None:
             card.purge_after,
             card.created_at,
             card.single_use,
+            card.subject,
         ),
     )
 
@@ -226,6 +237,19 @@ async def find(database: Database, merchant: UUID, card: UUID) -> StoredCard | N
     """Return a card or its tombstone."""
     row = await database.fetchrow(_SELECT + "WHERE merchant_id = $1 AND id = $2", merchant, card)
     return None if row is None else card_of(row)
+
+
+async def of_subject(
+    database: Database, merchant: UUID, subject: UUID, *, limit: int
+) -> list[UUID]:
+    """Return the cards of a data subject."""
+    rows = await database.fetch(
+        "SELECT id FROM vault.card WHERE subject = $1 AND merchant_id = $2 LIMIT $3",
+        subject,
+        merchant,
+        limit,
+    )
+    return [row["id"] for row in rows]
 
 
 async def due(database: Database, now: datetime, *, limit: int) -> Sequence[StoredCard]:

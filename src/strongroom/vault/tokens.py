@@ -15,7 +15,7 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from strongroom.kernel.ids import id_from_int, uuid_of
+from strongroom.kernel.ids import id_from, id_from_int, uuid_of
 from strongroom.kernel.limits import TOKEN_PURGE_GRACE_S, TOKEN_TTL_UNSAVED_S
 from strongroom.keys import Context, DataKey, IndexKey, Keyring
 from strongroom.vault import decide
@@ -25,6 +25,7 @@ from strongroom.vault.records import Sealed, StoredCard
 
 CARD_FIELD = "card"
 DISPLAY_FIELD = "display"
+SUBJECT = "sub"
 _TTL = timedelta(seconds=TOKEN_TTL_UNSAVED_S)
 _GRACE = timedelta(seconds=TOKEN_PURGE_GRACE_S)
 _VERSION_8 = 0x8 << 76
@@ -62,8 +63,12 @@ def seal_cards(
     saved: bool,
     kind: TokenKind,
     now: datetime,
+    subject: str = "",
 ) -> tuple[Sealed, list[TokenView]]:
-    """Return rows and views of a new token for each card; its uses of `key` must be set aside."""
+    """Return rows and views of a new token for each card; its uses of `key` must be set aside.
+
+    `subject` is the person whose key it is, empty when it is the merchant's.
+    """
     numbers = new_token_numbers(now, len(cards))
     tokens = [id_from_int("tok", number) for number in numbers]
     fingerprints = [index.mac(b"pan", decide.number_bytes(card)) for card in cards]
@@ -88,10 +93,13 @@ def seal_cards(
         single_use=kind.single_use,
         ids=numbers,
         fingerprints=fingerprints,
-        sealed_cards=key.seal_many(Context(merchant, tokens[0], CARD_FIELD), list(packed_cards)),
-        sealed_displays=key.seal_many(
-            Context(merchant, tokens[0], DISPLAY_FIELD), list(packed_shown)
+        sealed_cards=key.seal_many(
+            Context(merchant, tokens[0], CARD_FIELD, subject), list(packed_cards)
         ),
+        sealed_displays=key.seal_many(
+            Context(merchant, tokens[0], DISPLAY_FIELD, subject), list(packed_shown)
+        ),
+        subject=uuid_of(subject, SUBJECT) if subject else None,
         aliases=[alias.stored for alias in aliases],
     )
     return sealed, [view_of(token, sealed, one) for token, one in zip(tokens, shown, strict=True)]
@@ -122,11 +130,15 @@ def visible(index: IndexKey, card: CardInput, fingerprint: bytes) -> str:
     return id_from_int("fp", int.from_bytes(key.mac(b"visible", inner)[:16], "big"))
 
 
+def subject_text(stored: StoredCard) -> str:
+    """Return the name of the person a row belongs to, empty when it is the merchant's."""
+    return "" if stored.subject is None else id_from(SUBJECT, stored.subject)
+
+
 async def open_card(keyring: Keyring, merchant: str, token: str, stored: StoredCard) -> CardInput:
     """Return the clear card of a row."""
-    data = await keyring.open_record(
-        Context(merchant, token, CARD_FIELD), stored.sealed_card or b""
-    )
+    context = Context(merchant, token, CARD_FIELD, subject_text(stored))
+    data = await keyring.open_record(context, stored.sealed_card or b"")
     return decide.unpack_card(data)
 
 

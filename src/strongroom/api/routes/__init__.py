@@ -10,6 +10,7 @@ from strongroom.api.routes import (
     refunds,
     reveal,
     service,
+    subjects,
     tokens,
     vault_keys,
 )
@@ -18,6 +19,7 @@ ENDPOINTS = (
     *tokens.ENDPOINTS,
     *reveal.ENDPOINTS,
     *vault_keys.ENDPOINTS,
+    *subjects.ENDPOINTS,
     *payments.ENDPOINTS,
     *refunds.ENDPOINTS,
     *books.ENDPOINTS,

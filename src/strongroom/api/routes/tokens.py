@@ -29,7 +29,9 @@ CARD_ERRORS = (
     "invalid_expiry_month",
     "invalid_expiry_year",
     "invalid_holder_name",
+    "invalid_data_subject",
     "expired_card",
+    "data_subject_busy",
     "test_card_in_live_mode",
     "live_card_in_test_mode",
 )
@@ -148,6 +150,7 @@ def card_input(card: CardBody) -> CardInput:
         exp_year=card.exp_year,
         cvc=card.cvc,
         holder_name=card.holder_name,
+        data_subject=card.data_subject,
     )
 
 

@@ -16,11 +16,13 @@ _PAYING = frozenset(
         "vault.delete",
         "vault.describe",
         "vault.drop_cvc",
+        "vault.erase_subject",
         "vault.forward",
         "vault.hold",
         "vault.hold_cvc",
         "vault.mark_saved",
         "vault.resolve",
+        "vault.subject_tokens",
         "vault.take",
         "vault.tokenize",
         "vault.tokenize_batch",
@@ -39,7 +41,7 @@ ROLES = {
 REVEALING = frozenset({"vault.reveal", "vault.reveal_batch"})
 """What a role may call too when the vault's settings name it in `may_reveal`."""
 
-HERE_ONLY = frozenset({"vault.purge_expired"})
+HERE_ONLY = frozenset({"vault.purge_expired", "vault.replay_shreds"})
 """What the vault's own process does; no other may ask for it."""
 
 
