@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from bench import ceiling, client, processes, profiled, workload
+from bench import ceiling, client, processes, profiled, vault, workload
 from strongroom.app import House, Supervisor, load
 
 CONNECTIONS = 64
@@ -175,6 +175,10 @@ async def measure(bench: Bench, options: argparse.Namespace) -> None:
 def main() -> int:
     """Parse arguments, run, report."""
     parser = argparse.ArgumentParser(prog="make bench ARGS=…")
+    parser.add_argument(
+        "suite", nargs="?", choices=("payments", "vault"), default="payments", help="what to measure"
+    )
+    parser.add_argument("--cards", type=int, default=1_000_000, help="vault: cards to rotate")
     parser.add_argument("--json", action="store_true", help="end with one JSON object")
     parser.add_argument("--grow", action="store_true", help="measure before and after growth")
     parser.add_argument("--grow-count", type=int, default=1_000_000, help="payments to store")
@@ -183,6 +187,13 @@ def main() -> int:
     options = parser.parse_args()
     console = Console(stderr=options.json)
     with tempfile.TemporaryDirectory(prefix="strongroom-bench-") as root:
+        if options.suite == "vault":
+            report = vault.run(
+                console, Path(root), seconds=options.seconds, cards=options.cards
+            )
+            if options.json:
+                sys.stdout.write(json.dumps(report) + "\n")
+            return 0
         bench = Bench(console, Path(root), seconds=options.seconds, workers=options.workers)
         try:
             bench.start()

@@ -178,6 +178,8 @@ async def beside_openbao(console: Console, root: Path, seconds: float) -> dict[s
     return report
 
 
-def run(console: Console, root: Path, *, seconds: float) -> dict[str, Any]:
+def run(console: Console, root: Path, *, seconds: float, cards: int) -> dict[str, Any]:
     """Measure everything and return the report."""
-    return asyncio.run(beside_openbao(console, root, seconds))
+    report = asyncio.run(beside_openbao(console, root, seconds))
+    report["rotate_cards_per_s"] = asyncio.run(rotate(console, root / "rotation", cards))
+    return report
