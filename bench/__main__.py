@@ -176,7 +176,11 @@ def main() -> int:
     """Parse arguments, run, report."""
     parser = argparse.ArgumentParser(prog="make bench ARGS=…")
     parser.add_argument(
-        "suite", nargs="?", choices=("payments", "vault"), default="payments", help="what to measure"
+        "suite",
+        nargs="?",
+        choices=("payments", "vault"),
+        default="payments",
+        help="what to measure",
     )
     parser.add_argument("--cards", type=int, default=1_000_000, help="vault: cards to rotate")
     parser.add_argument("--json", action="store_true", help="end with one JSON object")
@@ -188,9 +192,7 @@ def main() -> int:
     console = Console(stderr=options.json)
     with tempfile.TemporaryDirectory(prefix="strongroom-bench-") as root:
         if options.suite == "vault":
-            report = vault.run(
-                console, Path(root), seconds=options.seconds, cards=options.cards
-            )
+            report = vault.run(console, Path(root), seconds=options.seconds, cards=options.cards)
             if options.json:
                 sys.stdout.write(json.dumps(report) + "\n")
             return 0

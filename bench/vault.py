@@ -10,25 +10,33 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
+import asyncpg
 import msgspec
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
 from bench import client, processes, workload
 from bench.openbao import OpenBao
 from strongroom.app import House, Supervisor, load
+from strongroom.app.databases import target
 from strongroom.identity import KeyKind, KeySpec
-from strongroom.kernel.ids import new_uuid7, uuid_of
+from strongroom.kernel.ids import id_from, new_uuid7, uuid_of
+from tests.support.cards import fill
 
 BATCH = 100
 CONNECTIONS = {1: 16, BATCH: 4}
 ROUNDS = 4
+_FILL = 20_000
+_ACTOR = "system:bench"
 _PURPOSE = "gateway_migration"
 _GRANT = (
     "INSERT INTO vault.reveal_grant (merchant_id, id, caller, purpose, granted, remaining, "
@@ -115,7 +123,7 @@ async def _revealer(house: House) -> str:
         owner="bench",
         scopes=frozenset({"token:reveal", "token:reveal_batch"}),
     )
-    made, secret = await house.identity.create_key(spec, actor="system:bench")
+    made, secret = await house.identity.create_key(spec, actor=_ACTOR)
     now = datetime.now(UTC)
     owner, until = uuid_of(merchant, "mer"), now + timedelta(days=1)
     await house.vault_database.execute(
@@ -178,8 +186,83 @@ async def beside_openbao(console: Console, root: Path, seconds: float) -> dict[s
     return report
 
 
-def run(console: Console, root: Path, *, seconds: float, cards: int) -> dict[str, Any]:
-    """Measure everything and return the report."""
-    report = asyncio.run(beside_openbao(console, root, seconds))
-    report["rotate_cards_per_s"] = asyncio.run(rotate(console, root / "rotation", cards))
+async def rotate(console: Console, root: Path, cards: int, seconds: float) -> dict[str, Any]:
+    """Rotate a merchant's data key over many cards, alone at full rate and beside payments."""
+    report: dict[str, Any] = {}
+    with Ours(root / "data") as ours:
+        async with House(load(ours.data_dir, {})) as house:
+            merchant = (await house.identity.create_merchant("Rotated", actor=_ACTOR)).id
+            with Progress(console=console) as progress:
+                task = progress.add_task("storing cards", total=cards)
+                await _fill(ours, house, merchant, cards, lambda n: progress.advance(task, n))
+                task = progress.add_task("rotating at full rate", total=cards)
+                job = await house.rotation.start("dek", merchant=merchant, rate=0)
+                done = await _watch(house, job.id, lambda n: progress.update(task, completed=n))
+            report["rotate_cards_per_s"] = round(cards / done, 1)
+            report["rotate_server_mb"] = _server_mb(ours)
+            report |= await _beside_payments(ours, house, merchant, seconds)
+    table = Table(title=f"rotation of {cards:,} cards", show_header=False)
+    for name, value in report.items():
+        table.add_row(name, str(value))
+    console.print(table)
     return report
+
+
+async def _fill(
+    ours: Ours, house: House, merchant: str, cards: int, tick: Callable[[int], None]
+) -> None:
+    arguments = target(house.settings, "strongroom_vault").arguments({})
+    connection = await asyncpg.connect(**arguments)
+    for start in range(0, cards, _FILL):
+        size = min(_FILL, cards - start)
+        await fill(connection, house.keyring, merchant, size)
+        tick(size)
+    await connection.close()
+
+
+async def _watch(house: House, job_id: UUID, tick: Callable[[int], None]) -> float:
+    """Return how many seconds the job's cards took, from its first to its last."""
+    started, name = 0.0, id_from("rot", job_id)
+    while True:
+        job = await house.rotation.job(name)
+        tick(job.done)
+        started = started or (time.perf_counter() if job.total else 0.0)
+        if job.total and job.done >= job.total:
+            return time.perf_counter() - started
+        await asyncio.sleep(0.05)
+
+
+async def _beside_payments(
+    ours: Ours, house: House, merchant: str, seconds: float
+) -> dict[str, float]:
+    """Return payments each second without and with a rotation at its usual rate."""
+    requests = workload.payments(client.post(ours.host, ours.port, "/v1/payments", ours.key))
+    connections = await client.connect(ours.host, ours.port, 64)
+    await client.closed_loop(connections, requests, 2.0)
+    alone = await client.closed_loop(connections, requests, seconds)
+    job = await house.rotation.start("dek", merchant=merchant)
+    await asyncio.sleep(1.0)
+    before = (await house.rotation.job(id_from("rot", job.id))).done
+    beside = await client.closed_loop(connections, requests, seconds)
+    moved = (await house.rotation.job(id_from("rot", job.id))).done - before
+    await house.rotation.cancel(id_from("rot", job.id), actor=_ACTOR)
+    if set(alone.statuses) | set(beside.statuses) != {201}:
+        raise SystemExit(f"payments failed: {alone.statuses} {beside.statuses}")
+    return {
+        "payments_per_s_alone": round(alone.per_s, 1),
+        "payments_per_s_while_rotating": round(beside.per_s, 1),
+        "payments_ratio_while_rotating": round(beside.per_s / alone.per_s, 3),
+        "cards_per_s_beside_payments": round(moved / beside.seconds, 1),
+    }
+
+
+def _server_mb(ours: Ours) -> float:
+    return round(processes.memory_mb(processes.tree(ours.data_dir))["server"], 1)
+
+
+def run(console: Console, root: Path, *, seconds: float, cards: int) -> dict[str, Any]:
+    """Measure everything and return the report; the numbers that are targets come last."""
+    ratios = asyncio.run(beside_openbao(console, root, seconds))
+    rotation = asyncio.run(rotate(console, root / "rotation", cards, seconds))
+    last = rotation.pop("rotate_cards_per_s")
+    return {**rotation, **ratios, "rotate_cards_per_s": last}

@@ -11,6 +11,7 @@ import asyncpg
 from strongroom.kernel.secret import Pan
 from strongroom.keys import Keyring
 from strongroom.vault import CardInput
+from strongroom.vault.model import PLAIN_TOKEN
 from strongroom.vault.records import CARD_COLUMNS
 from strongroom.vault.tokens import seal_cards
 
@@ -37,6 +38,7 @@ async def fill(
             key=key,
             index=index,
             saved=True,
+            kind=PLAIN_TOKEN,
             now=datetime.now(UTC),
         )
         await connection.copy_records_to_table(
