@@ -29,8 +29,8 @@ OWN: dict[str, set[str]] = {
     "cli": {
         "admin", "api_keys", "approvals", "client", "command", "custodians", "demo", "doctor",
         "files", "findings", "first_payment", "health_machine", "health_root", "health_store",
-        "installation", "journal", "key_rotation", "program", "receipt", "root_options", "roots",
-        "running", "sandbox", "scan", "show", "subjects",
+        "installation", "journal", "key_inventory", "key_rotation", "program", "receipt",
+        "root_options", "roots", "running", "sandbox", "scan", "show", "subjects",
     },
     "detection": {"archives", "files", "scan", "streams", "tables"},
     "gateways": {
@@ -45,8 +45,8 @@ OWN: dict[str, set[str]] = {
     "kernel": {"canonical", "clock", "ids", "limits", "money", "ports", "screen", "secret"},
     "keys": {
         "anchor", "cache", "certificates", "client_keys", "custody", "desk", "dual_control",
-        "envelope", "foundation", "listing", "material", "memory", "naming", "private_files",
-        "roots", "rotation", "signatures", "subjects", "tables",
+        "envelope", "foundation", "inventory", "listing", "material", "memory", "naming",
+        "private_files", "roots", "rotation", "signatures", "subjects", "tables",
     },
     "payments": {
         "attempt", "breaker", "context", "creating", "events", "idempotency", "operating",
@@ -73,6 +73,7 @@ SIDE_DOORS = {
     "strongroom.gateways.sandbox_server": {"app", "cli"},
     "strongroom.keys.anchor": {"app"},
     "strongroom.keys.dual_control": {"cli"},
+    "strongroom.keys.inventory": {"cli"},
     "strongroom.keys.rotation": {"app", "cli"},
     "strongroom.vault.rotation": {"app"},
     "strongroom.keys.subjects": {"cli"},

@@ -20,6 +20,7 @@ from strongroom.cli.command import (
     command,
     group,
 )
+from strongroom.cli.key_inventory import register as register_inventory
 from strongroom.cli.key_rotation import register as register_rotation
 from strongroom.cli.root_options import RootOptions, RootProvider, spec_given
 
@@ -44,6 +45,7 @@ def register(app: typer.Typer) -> None:
     keys = group(app, "keys", "Encryption keys.")
     command(keys, "keys list", action="key:list")(list_keys)
     register_rotation(keys)
+    register_inventory(keys)
     ledger = group(app, "ledger", "The books.")
     command(ledger, "ledger verify", action="system:doctor")(verify_ledger)
     command(app, "data-map", action="system:doctor")(data_map)

@@ -94,6 +94,11 @@ class Custody:
         self.seq = 0
         self._closed = False
 
+    @property
+    def former(self) -> tuple[RootProvider, ...]:
+        """Roots that may still unwrap, in the order they were given."""
+        return tuple(root for root in self._roots.values() if root.id != self.root.id)
+
     # --- opening and closing ---
 
     async def refresh(self) -> bool:
