@@ -175,6 +175,7 @@ def _properties(asset: Asset) -> Iterator[dict[str, str]]:
         ("public-key", asset.public_key),
         ("days-left", asset.days_left),
         ("uses-percent", asset.uses_percent),
+        ("count", asset.count if asset.count > 1 else ""),
         ("quantum", asset.quantum),
     ):
         if value not in (None, ""):

@@ -22,7 +22,7 @@ def _of(asset: Asset, within_days: int) -> Iterator[Alarm]:
         yield _alarm(asset, "former_root", "still unwraps keys: run keys rotate root")
     if asset.uses_percent is not None and asset.uses_percent >= _WORN_PERCENT:
         yield _alarm(asset, "worn", f"has used {asset.uses_percent} % of its seals")
-    if asset.days_left is None or asset.state not in (*_LIVING, "valid", "former"):
+    if asset.days_left is None or asset.state not in (*_LIVING, "valid", "expired", "former"):
         return
     if asset.sort == "certificate":
         if asset.days_left < 0:

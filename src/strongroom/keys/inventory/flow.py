@@ -8,12 +8,14 @@ from datetime import datetime, timedelta
 from importlib import metadata
 
 from strongroom import __version__
+from strongroom.kernel import limits
 from strongroom.kernel.ids import unix_ms_of, uuid_of
 from strongroom.keys.certificates import records as certificate_records
 from strongroom.keys.certificates.model import StoredCertificate
 from strongroom.keys.decide import period
 from strongroom.keys.dual_control.model import Custodian
 from strongroom.keys.flow import Keyring
+from strongroom.keys.inventory import records
 from strongroom.keys.inventory.algorithms import ALGORITHMS, ALWAYS, OF_ROOTS, algorithm_of
 from strongroom.keys.inventory.model import Asset, Inventory
 from strongroom.keys.model import KeyInfo, RootProvider
@@ -53,6 +55,7 @@ async def collect(keyring: Keyring, *, providers: Mapping[str, str]) -> Inventor
     ]
     stored = await certificate_records.certificates(custody.database, limit=_CERTIFICATES_MAX)
     assets += [_certificate(one, now) for one in stored]
+    assets += [_subjects(group) for group in await records.subject_keys(custody.database)]
     assets += [*_protocols(), *_libraries()]
     used = dict.fromkeys((*(a.algorithm for a in assets if a.algorithm), *ALWAYS))
     for asset in assets:
@@ -121,6 +124,25 @@ def _key(info: KeyInfo, providers: Mapping[str, str]) -> Asset:
         bits=256,
         quantum=algorithm.quantum,
         public_key=info.public_key or "",
+    )
+
+
+def _subjects(group: records.Group) -> Asset:
+    return Asset(
+        id=f"subjects/v{group.version}/{group.state}",
+        sort="key",
+        name=f"{group.keys} data subjects' keys v{group.version}",
+        algorithm="AES-256-GCM",
+        version=str(group.version),
+        state=group.state,
+        owner="merchants",
+        where=_WHERE["subject"],
+        protection="each wrapped by the data key-encryption key",
+        activated_at=group.oldest,
+        uses_percent=group.most_used * 100 // limits.KEY_USES_MAX,
+        bits=256,
+        count=group.keys,
+        quantum="safe",
     )
 
 

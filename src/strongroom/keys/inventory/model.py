@@ -38,7 +38,8 @@ class Asset(msgspec.Struct, frozen=True, kw_only=True):
     """One line of the inventory.
 
     `where` says what it is used for and where, `protection` what guards it, `check_value` the
-    first digits of its check value. Key material never stands here.
+    first digits of its check value, `count` how many keys one line stands for. Key material never
+    stands here.
     """
 
     id: str
@@ -56,6 +57,7 @@ class Asset(msgspec.Struct, frozen=True, kw_only=True):
     days_left: int | None = None
     uses_percent: int | None = None
     bits: int | None = None
+    count: int = 1
     parts: tuple[str, ...] = ()
     quantum: Quantum = "not-applicable"
     public_key: str = ""
