@@ -72,4 +72,4 @@ class SoftHsm:
 
     def locks(self) -> list[Path]:
         """Files that SoftHSM locks while it works with a token."""
-        return sorted(self.tokens.rglob("*.lock"))
+        return sorted(path for path in self.tokens.rglob("*") if path.is_file())

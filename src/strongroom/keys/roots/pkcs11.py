@@ -34,7 +34,7 @@ _WRONG_BYTES = (
 )  # fmt: skip
 """What tokens say of bytes or additional data that were changed; SoftHSM says GeneralError."""
 
-_BAD_CONNECTION_IS_NOT = ("PinIncorrect", "PinLocked", "NoSuchKey", "MultipleObjectsReturned")
+_NOT_THE_SESSION = ("PinIncorrect", "PinLocked", "MultipleObjectsReturned")
 
 
 class Pkcs11Backend:
@@ -82,7 +82,7 @@ class Pkcs11Backend:
         try:
             return work()
         except pkcs11.PKCS11Error as error:
-            if type(error).__name__ in _BAD_CONNECTION_IS_NOT:
+            if type(error).__name__ in _NOT_THE_SESSION:
                 raise translated(error) from None
         self._module.reset()
         try:
@@ -186,7 +186,9 @@ class Pkcs11Backend:
                 _make(session, named, label)
             finally:
                 session.close()
-        if not Pkcs11Backend(named, self._pin).works():
+        made = Pkcs11Backend(named, self._pin)
+        made.connect()
+        if not made.works():
             raise errors.root_key_refused(
                 f"{named.mechanism} does not work with it; name another mechanism"
             )
@@ -270,7 +272,7 @@ def _make(session: Any, spec: Pkcs11Spec, label: str) -> None:
 
 
 def _only_key(session: Any, spec: Pkcs11Spec, kind: Any) -> Any:
-    from pkcs11 import Attribute, ObjectClass
+    from pkcs11 import Attribute, NoSuchKey, ObjectClass
 
     found = list(
         session.get_objects(
@@ -283,7 +285,7 @@ def _only_key(session: Any, spec: Pkcs11Spec, kind: Any) -> Any:
         )
     )
     if not found:
-        raise errors.root_key_refused(f"the token {spec.token_label!r} has no key of that CKA_ID")
+        raise NoSuchKey  # also what a token says that was pulled out; `_retried` looks again
     if len(found) > 1:
         raise errors.root_key_refused("the token has two keys of that CKA_ID")
     _refuse_weak(found[0])
