@@ -63,7 +63,7 @@ class KmsBackend:
         )
         if answer.get("KeyId") != self._spec.key_arn:
             raise errors.root_key_refused("KMS used another key than the one named")
-        return bytes(answer["CiphertextBlob"])
+        return _field(answer, "CiphertextBlob", bytes)
 
     def decrypt(self, wrapped: bytes, aad: bytes) -> bytes:
         """Return what was encrypted.
@@ -95,7 +95,7 @@ class KmsBackend:
         )
         if answer.get("KeyId") != self._spec.key_arn:
             raise errors.root_key_refused("KMS used another key than the one named")
-        return bytes(answer["Plaintext"])
+        return _field(answer, "Plaintext", bytes)
 
     def name_key(self, label: str) -> AwsKmsSpec:
         """Return the spec with its ARN; makes the key when none is named."""
@@ -107,7 +107,8 @@ class KmsBackend:
                 Description=label, KeyUsage="ENCRYPT_DECRYPT", KeySpec="SYMMETRIC_DEFAULT"
             )
         )
-        return msgspec.structs.replace(self._spec, key_arn=answer["KeyMetadata"]["Arn"])
+        arn = _field(_field(answer, "KeyMetadata", dict), "Arn", str)
+        return msgspec.structs.replace(self._spec, key_arn=arn)
 
     def facts(self) -> Facts:
         """Return what doctor shows."""
@@ -127,8 +128,7 @@ class KmsBackend:
 
     def _describe(self) -> dict[str, Any]:
         asked = self._asked(lambda: self._client().describe_key(KeyId=self._spec.key_arn))
-        found: dict[str, Any] = asked["KeyMetadata"]
-        return found
+        return _field(asked, "KeyMetadata", dict)
 
     def _client(self) -> Any:
         if self._made is None:
@@ -189,6 +189,13 @@ def _check_endpoint(spec: AwsKmsSpec, mode: Mode) -> None:
         host = ""
     if mode != "test" or not is_loopback(host):
         raise errors.root_misconfigured("endpoint_url is for test mode on this machine only")
+
+
+def _field(answer: dict[str, Any], name: str, kind: type[T]) -> T:
+    found = answer.get(name)
+    if not isinstance(found, kind):
+        raise errors.root_unavailable(f"{PROVIDER}: an answer that is not understood")
+    return found
 
 
 def _check(found: dict[str, Any], spec: AwsKmsSpec) -> None:

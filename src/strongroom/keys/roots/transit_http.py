@@ -102,8 +102,8 @@ class TransitHttp:
         self._open = connection = self._connection()
         try:
             connection.request(method, url, body=data, headers=headers)
-            answer = connection.getresponse()
-            return answer.status, _read(answer, deadline)
+            with contextlib.closing(connection.getresponse()) as answer:
+                return answer.status, _read(answer, deadline)
         finally:
             connection.close()
             self._open = None
