@@ -67,11 +67,8 @@ def create_spec(settings: Settings, spec: RootSpec) -> RootSpec:
     )
 
 
-def switch_root(settings: Settings, spec: RootSpec) -> str:
-    """Make `spec` the root of this installation and the present root a former one.
-
-    Returns:
-        The id of the new root, which was opened to be sure.
+def may_switch(settings: Settings, spec: RootSpec) -> str:
+    """Return the id of a root that could become this installation's; it was opened to be sure.
 
     Raises:
         StrongroomError: `root_in_use` when it is the root already, or why it does not open.
@@ -82,30 +79,42 @@ def switch_root(settings: Settings, spec: RootSpec) -> str:
     present.close()
     if opened.current.id in [root.id for root in (present.current, *present.former)]:
         raise StrongroomError("root_in_use", "This installation uses that root already.")
-    _rewrite(settings, spec, (settings.root_spec, *settings.former_roots))
     return opened.current.id
 
 
-def retire_root(settings: Settings, root_id: str, *, wraps: int) -> None:
-    """Take a former root out of the settings; `wraps` is how many keys it still wraps.
+def switch_root(settings: Settings, spec: RootSpec) -> None:
+    """Make `spec` the root of this installation and the present root a former one."""
+    _rewrite(settings, spec, (settings.root_spec, *settings.former_roots))
+
+
+def may_retire(settings: Settings, root_id: str, *, wraps: int) -> None:
+    """Refuse to retire a root that is needed; `wraps` is how many keys it still wraps.
 
     Raises:
         StrongroomError: `root_in_use` when it still wraps a key, `root_not_found` when it is no
             former root.
     """
-    present = open_roots(settings)
-    present.close()
-    ids = [root.id for root in present.former]
-    if root_id not in ids:
-        raise StrongroomError("root_not_found", "Settings name no former root of that id.")
+    _place_of(settings, root_id)
     if wraps:
         raise StrongroomError(
             "root_in_use",
             f"It still wraps {wraps} keys. Move them first: strongroom keys rotate root",
         )
-    former = settings.former_roots
-    place = ids.index(root_id)
+
+
+def retire_root(settings: Settings, root_id: str) -> None:
+    """Take a former root out of the settings."""
+    former, place = settings.former_roots, _place_of(settings, root_id)
     _rewrite(settings, settings.root_spec, (*former[:place], *former[place + 1 :]))
+
+
+def _place_of(settings: Settings, root_id: str) -> int:
+    present = open_roots(settings)
+    present.close()
+    ids = [root.id for root in present.former]
+    if root_id not in ids:
+        raise StrongroomError("root_not_found", "Settings name no former root of that id.")
+    return ids.index(root_id)
 
 
 def root_text(spec: RootSpec, *, former: bool = False) -> str:

@@ -99,14 +99,20 @@ def switch(
     as_json: AsJson = False,
 ) -> int:
     """Make that root the one for new keys; the present one becomes a former root."""
-    from strongroom.app.roots import spec_in, switch_root
+    from strongroom.app.roots import may_switch, spec_in, switch_root
+    from strongroom.cli.installation import in_house
     from strongroom.cli.show import emit
-    from strongroom.keys import harden_process
     from strongroom.keys.roots import spec_from
 
-    settings = _settings(data_dir)
-    harden_process()
-    root_id = switch_root(settings, spec_from(spec_in(file)))
+    spec = spec_from(spec_in(file))
+
+    async def work(house: House, actor: str) -> str:
+        root_id = may_switch(house.settings, spec)
+        await _journaled(house, "keys:root:switch", root_id, actor)
+        return root_id
+
+    root_id = in_house(data_dir, work)
+    switch_root(_settings(data_dir), spec)
     lines = [
         f"{root_id} is the root now; the one before is a former root in strongroom.toml.",
         "Next: give every node the new strongroom.toml, restart them one by one, then",
@@ -122,17 +128,30 @@ def retire(
     as_json: AsJson = False,
 ) -> int:
     """Take a former root out of the settings; refused while it wraps a key."""
-    from strongroom.app.roots import retire_root
+    from strongroom.app.roots import may_retire, retire_root
     from strongroom.cli.installation import in_house
     from strongroom.cli.show import emit
 
-    async def work(house: House, actor: str) -> int:
-        return sum(key.wrapped_by == root for key in await house.keyring.inventory())
+    async def work(house: House, actor: str) -> None:
+        wraps = sum(key.wrapped_by == root for key in await house.keyring.inventory())
+        may_retire(house.settings, root, wraps=wraps)
+        await _journaled(house, "keys:root:retire", root, actor)
 
-    wraps = in_house(data_dir, work)
-    retire_root(_settings(data_dir), root, wraps=wraps)
+    in_house(data_dir, work)
+    retire_root(_settings(data_dir), root)
     emit({"id": root}, _text([f"{root} is no longer used; restart every node."]), as_json=as_json)
     return OK
+
+
+async def _journaled(house: House, action: str, root_id: str, actor: str) -> None:
+    """Write the entry before the settings change: what is not recorded does not happen."""
+    from strongroom.journal import Entry, record
+    from strongroom.storage import Change
+
+    change = Change()
+    entry = Entry(action=action, subject=root_id, outcome="success", merchant=None, actor=actor)
+    record(change, entry, at=house.clock.now())
+    await house.vault_committer.submit(change)
 
 
 def _settings(data_dir: Path) -> Settings:
