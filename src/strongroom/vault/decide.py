@@ -160,6 +160,11 @@ def unpack_card(data: bytes) -> CardInput:
     )
 
 
+def unpack_number(data: bytes) -> Pan:
+    """Return the number of the card that `pack_card` packed."""
+    return Pan(_card_decoder.decode(unpad(data))[0])
+
+
 def pack_shown(shown: Shown) -> bytes:
     """Return what may be shown as the bytes that are sealed."""
     return pad(_encode(shown))

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 from uuid import UUID
 
 from msgspec.structs import replace
 
+from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.ids import id_from, id_from_int, uuid_of
 from strongroom.kernel.limits import TOKEN_PURGE_GRACE_S, TOKEN_TTL_UNSAVED_S
+from strongroom.kernel.secret import Pan
 from strongroom.keys import Context, DataKey, IndexKey, Keyring
 from strongroom.vault import decide
 from strongroom.vault.formats import Alias, fresh_alias
@@ -140,6 +142,35 @@ async def open_card(keyring: Keyring, merchant: str, token: str, stored: StoredC
     context = Context(merchant, token, CARD_FIELD, subject_text(stored))
     data = await keyring.open_record(context, stored.sealed_card or b"")
     return decide.unpack_card(data)
+
+
+async def open_numbers(
+    keyring: Keyring, merchant: str, cards: Mapping[str, StoredCard]
+) -> dict[str, Pan | str]:
+    """Return the card number of each token, or the code of why it does not open.
+
+    What one key of the merchant sealed is opened in one go.
+    """
+    found: dict[str, Pan | str] = {}
+    groups: dict[int | None, list[tuple[str, bytes]]] = {}
+    for token, stored in cards.items():
+        if stored.subject is None:
+            groups.setdefault(stored.key_version, []).append((token, stored.sealed_card or b""))
+            continue
+        try:
+            found[token] = (await open_card(keyring, merchant, token, stored)).number
+        except StrongroomError as error:
+            found[token] = error.code
+    for sealed in groups.values():
+        try:
+            key = await keyring.key_of(merchant, sealed[0][1])
+        except StrongroomError as error:
+            found |= dict.fromkeys([token for token, _ in sealed], error.code)
+            continue
+        opened = key.open_many(Context(merchant, sealed[0][0], CARD_FIELD), sealed)
+        for (token, _), data in zip(sealed, opened, strict=True):
+            found[token] = "record_not_opened" if data is None else decide.unpack_number(data)
+    return found
 
 
 def view_of(token: str, stored: StoredCard | Sealed, shown: decide.Shown) -> TokenView:

@@ -30,7 +30,7 @@ from strongroom.vault.revealing.decide import (
     hour_of,
     refusal_entry,
 )
-from strongroom.vault.tokens import merchant_uuid, open_card
+from strongroom.vault.tokens import merchant_uuid, open_card, open_numbers
 
 _TRIES = 5
 """Budgets that others emptied between look and commit are looked at again this often."""
@@ -57,7 +57,8 @@ class Reveals:
         if not 1 <= len(ask.tokens) <= limits.BATCH_REVEAL_MAX:
             raise errors.batch_too_large(limits.BATCH_REVEAL_MAX, what="tokens")
         shown = await self._admit(ask, principal, authorize, _some)
-        return [await self._revealed(ask.merchant, token, shown.get(token)) for token in ask.tokens]
+        found = await open_numbers(self._keyring, ask.merchant, shown)
+        return [_revealed(token, found.get(token, "token_not_found")) for token in ask.tokens]
 
     async def forget(self) -> None:
         """Drop the counts of hours that are over."""
@@ -119,14 +120,11 @@ class Reveals:
             raise
         return True
 
-    async def _revealed(self, merchant: str, token: str, stored: StoredCard | None) -> Revealed:
-        if stored is None:
-            return Revealed(token=token, problem="token_not_found")
-        try:
-            card = await open_card(self._keyring, merchant, token, stored)
-        except StrongroomError as error:
-            return Revealed(token=token, problem=error.code)
-        return Revealed(token=token, number=card.number)
+
+def _revealed(token: str, found: Pan | str) -> Revealed:
+    if isinstance(found, Pan):
+        return Revealed(token=token, number=found)
+    return Revealed(token=token, problem=found)
 
 
 async def _allowed(ask: Ask, principal: Caller, authorize: Authorize) -> None:
