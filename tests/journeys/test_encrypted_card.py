@@ -17,6 +17,7 @@ import pytest
 from tests.support.clients import CARD, Document, encrypt
 from tests.support.hunt import Hunter
 from tests.support.pay import DECLINED, body, gateway, new_key
+from tests.support.runbook import blocks, programs, walk
 from tests.support.stack import Answer, Stack
 
 PAGE = Path(__file__).parents[2] / "docs" / "client-encryption.md"
@@ -169,6 +170,26 @@ def test_no_process_writes_what_was_encrypted(stack: Stack) -> None:
     for place, data in (("log", stack.log().encode()), ("journal", entries), ("metrics", metrics)):
         assert hunter.text(place, data) == []
         assert not any(text[-60:].encode() in data for text in texts), place
+
+
+def test_operators_rotate_and_compromise_keys_as_the_page_says(
+    stack: Stack, tmp_path: Path
+) -> None:
+    before = document(stack)
+    path = programs(tmp_path)
+    for block in blocks("docs/client-encryption.md"):
+        done = walk(block, path, STRONGROOM_DATA_DIR=str(stack.data_dir))
+        assert done.returncode == 0, done.stdout + done.stderr
+    kids = {key["suite"]: key["kid"] for key in before["keys"]}
+    unknown = encrypt(before, "jwe-p256", kid="A" * 43)
+    time.sleep(1.1)
+    assert paid(stack, unknown).status == 422, "which has the process look at the keys again"
+    after = document(stack)
+    assert set(kids.values()).isdisjoint(key["kid"] for key in after["keys"])
+    assert [key["suite"] for key in after["keys"]] == list(SUITES)
+    for suite in SUITES:
+        assert paid(stack, encrypt(before, suite)).status == 201, "what was under way still opens"
+        assert paid(stack, encrypt(after, suite)).status == 201
 
 
 def load(path: Path) -> ModuleType:

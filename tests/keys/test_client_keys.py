@@ -10,14 +10,11 @@ import pytest
 from jwcrypto import jwk
 
 from strongroom.kernel.errors import StrongroomError
+from strongroom.kernel.ids import id_from, new_uuid7
 from strongroom.kernel.limits import CLIENT_KEY_AHEAD_S, CLIENT_KEY_OVERLAP_S, CLIENT_KEY_USE_S
 from strongroom.kernel.secret import Secret
-from strongroom.keys import records
 from strongroom.keys.client_keys import suites
 from strongroom.keys.client_keys.model import SUITES
-from strongroom.keys.model import Draft
-from strongroom.keys.records import Snapshot
-from strongroom.storage import Change
 from tests.keys.house import House
 
 DRAFT_SEED = "7f9c2ba4e88f827d616045507605853ed73b8093f6efbc88eb1a6eacfa66ef26"
@@ -166,23 +163,21 @@ async def test_a_retired_key_brought_back_opens_nothing(installed: House) -> Non
 
 async def test_a_compromised_key_opens_nothing_and_is_replaced(installed: House) -> None:
     keyring = await installed.keyring()
-    keys, custody = keyring.client_keys, keyring._custody
+    keys = keyring.client_keys
     first = (await keys.published())[0]
     assert await keys.find(first.kid) is not None
 
-    async def compromise(_: Snapshot, change: Change) -> Draft:
-        stored = (await records.client_keys(installed.database))[-1]
-        assert stored.record.purpose == "jwe-x25519"
-        custody.put(change, custody.changed(stored, state="compromised"))
-        return Draft(revoked=[(stored.record.id, "compromised")])
-
-    kid = next(key.kid for key in await keys.published() if key.suite == "jwe-x25519")
-    await custody.submit(compromise)
+    name = next(k.id for k in await keyring.inventory() if k.purpose == "jwe-p256")
+    kid = first.kid
+    await (await installed.keyring()).client_keys.compromise(name, actor="system:test")
+    with pytest.raises(StrongroomError, match="key_state_not_possible"):
+        await keys.compromise(name, actor="system:test")
+    with pytest.raises(StrongroomError, match="key_not_found"):
+        await keys.compromise(id_from("cek", new_uuid7()), actor="system:test")
     installed.clock.move(30)
     assert await keys.find(kid) is None
     assert kid not in [key.kid for key in await keys.published()]
     assert len(await keys.published()) == len(SUITES), "a new one stands in its place"
-    installed.clock.move(CLIENT_KEY_OVERLAP_S + 1)
     await keys.upkeep()
     rows = await installed.sql("SELECT state FROM keys.client_key WHERE wrapped IS NULL")
     assert [row["state"] for row in rows] == ["destroyed"]

@@ -27,10 +27,10 @@ OWN: dict[str, set[str]] = {
         "worker",
     },
     "cli": {
-        "admin", "api_keys", "approvals", "client", "command", "custodians", "demo", "doctor",
-        "files", "findings", "first_payment", "health_machine", "health_root", "health_store",
-        "installation", "journal", "key_inventory", "key_rotation", "program", "receipt",
-        "root_options", "roots", "running", "sandbox", "scan", "show", "subjects",
+        "admin", "api_keys", "approvals", "client", "client_keys", "command", "custodians", "demo",
+        "doctor", "files", "findings", "first_payment", "health_machine", "health_root",
+        "health_store", "installation", "journal", "key_inventory", "key_rotation", "program",
+        "receipt", "root_options", "roots", "running", "sandbox", "scan", "show", "subjects",
     },
     "detection": {"archives", "files", "scan", "streams", "tables"},
     "gateways": {

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from strongroom.cli import client_keys
 from strongroom.cli.command import DEFAULT_DATA_DIR, FAILED, OK, AsJson, DataDir, command
 from strongroom.kernel import limits
 
@@ -85,7 +86,8 @@ def status(
 
 def rotate(
     level: Annotated[
-        Literal["root", "kek", "dek", "index"], typer.Argument(help="Which level of keys.")
+        Literal["root", "kek", "dek", "index", "client"],
+        typer.Argument(help="Which level of keys."),
     ],
     merchant: Annotated[
         str | None, typer.Option("--merchant", help="Only this merchant's data or index key.")
@@ -93,6 +95,9 @@ def rotate(
     rate: Annotated[
         int, typer.Option("--rate", min=0, help="Cards per second; 0 for as fast as it goes.")
     ] = limits.ROTATION_RATE,
+    suite: Annotated[
+        str | None, typer.Option("--suite", help="Only these client keys, such as hpke-xwing.")
+    ] = None,
     wait: Wait = False,
     offline: Annotated[
         bool, typer.Option("--offline", help="Do it in this command, beside no service.")
@@ -102,6 +107,8 @@ def rotate(
     as_json: AsJson = False,
 ) -> int:
     """Replace keys while everything runs; a service that runs does the work."""
+    if level == "client":
+        return client_keys.rotate(data_dir, suite=suite, approval=approval, as_json=as_json)
 
     async def start(house: House, actor: str) -> Job:
         payload = {"level": level, "merchant": merchant}
@@ -161,6 +168,8 @@ def compromise(
     as_json: AsJson = False,
 ) -> int:
     """Mark a key as compromised: it is replaced at once and all it sealed moves at full rate."""
+    if client_keys.is_client_key(key):
+        return client_keys.compromise(data_dir, key=key, approval=approval, as_json=as_json)
 
     async def start(house: House, actor: str) -> Job:
         await house.keyring.dual_control.redeem(
@@ -304,6 +313,8 @@ def _counts(key: KeyInfo, rows: bool) -> bool:
 def _warning(key: KeyInfo) -> str | None:
     if key.state == "compromised":
         return f"{key.id} is compromised: rotate until it holds nothing, then destroy it"
+    if key.kind == "client":  # the worker renews them a week before their end
+        return None
     if key.days_left is not None and key.days_left <= limits.KEY_WARN_DAYS:
         return f"{key.id} ({key.purpose}) has {key.days_left} days left"
     return None

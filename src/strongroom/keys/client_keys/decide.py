@@ -69,5 +69,6 @@ def over(keys: Iterable[ClientKey], now: datetime) -> list[ClientKey]:
     return [
         key
         for key in keys
-        if key.key.state in ("decrypt_only", "compromised") and key.retire_after <= now
+        if key.key.state == "compromised"
+        or (key.key.state == "decrypt_only" and key.retire_after <= now)
     ]

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from strongroom.journal import record
+from strongroom.kernel.ids import uuid_of
 from strongroom.kernel.limits import CLIENT_KEYS_RELOAD_S, CLIENT_KEYS_TTL_S
 from strongroom.keys import errors, records
 from strongroom.keys.client_keys import decide, suites
@@ -22,13 +23,15 @@ from strongroom.keys.client_keys.model import (
     PublicClientKey,
 )
 from strongroom.keys.custody import Custody
+from strongroom.keys.decide import may_become
 from strongroom.keys.model import Draft, State
-from strongroom.keys.naming import ACTOR, entry_of
+from strongroom.keys.naming import ACTOR, PREFIX, entry_of
 from strongroom.keys.records import Snapshot
 from strongroom.keys.tables import CLIENT
 from strongroom.storage import Change
 
-_VERBS = {"decrypt_only": "supersede", "destroyed": "destroy"}
+_VERBS = {"decrypt_only": "supersede", "compromised": "compromise", "destroyed": "destroy"}
+_FOR_GOOD = ("compromised", "destroyed")
 
 
 class ClientKeys:
@@ -99,6 +102,26 @@ class ClientKeys:
             await self._read()
         return await self.published()
 
+    async def compromise(self, name: str, *, actor: str) -> list[PublicClientKey]:
+        """Take a key out of use at once, `cek_…`: it opens nothing more, and has a successor.
+
+        Raises:
+            StrongroomError: `key_not_found`, `key_state_not_possible`.
+        """
+        wanted = uuid_of(name, PREFIX["client"])
+        async with self._making:
+            await self._read()
+            for key in self._stored.values():
+                if key.key.record.id == wanted:
+                    break
+            else:
+                raise errors.key_not_found()
+            if not may_become(key.key.state, "compromised"):
+                raise errors.key_state(f"{name} is {key.key.state}")
+            await self._turn([key], "compromised", actor=actor)
+        await self.upkeep()
+        return await self.published()
+
     def forget(self) -> None:
         """Drop every key object."""
         self._opening.clear()
@@ -157,7 +180,7 @@ class ClientKeys:
                 after = self._custody.changed(now, state=state)
                 self._custody.put(change, after)
                 record(change, entry_of(_VERBS[state], after, actor=actor), at=after.state_at)
-                return Draft(revoked=[(after.record.id, state)] if state == "destroyed" else ())
+                return Draft(revoked=[(after.record.id, state)] if state in _FOR_GOOD else ())
 
             await self._custody.submit(build)
 
