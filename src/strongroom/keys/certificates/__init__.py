@@ -4,7 +4,7 @@ ECDSA P-256. The authority's key is a service key, sealed under the root like ev
 issues names a role by SPIFFE id, is good for 90 days at most, and is listed with its expiry.
 """
 
-from strongroom.keys.certificates.flow import Certificates
+from strongroom.keys.certificates.flow import Certificates, listed
 from strongroom.keys.certificates.model import (
     PROCESS_ROLES,
     CertificateInfo,
@@ -19,5 +19,6 @@ __all__ = [
     "Certificates",
     "Issued",
     "ProcessRole",
+    "listed",
     "trust_domain",
 ]

@@ -93,19 +93,7 @@ class Certificates:
 
     async def inventory(self) -> list[CertificateInfo]:
         """Return the newest certificates with their expiry, the authority first."""
-        found = await records.certificates(self._database, limit=_LISTED_MAX)
-        return [
-            CertificateInfo(
-                serial=one.serial_number.hex(),
-                role=one.role,
-                spiffe_id=one.spiffe_id,
-                algorithm=_ALGORITHM,
-                not_before=one.not_before,
-                expires_at=one.not_after,
-                issued_by=one.issued_by,
-            )
-            for one in found
-        ]
+        return await listed(self._database)
 
     async def _keep(self, made: x509.Certificate, role: str, version: int, *, actor: str) -> bool:
         stored = StoredCertificate(
@@ -148,3 +136,20 @@ def _letters(serial: bytes) -> str:
 
 
 _AS_LETTERS = str.maketrans("0123456789abcdef", "abcdefghijklmnop")
+
+
+async def listed(database: Database) -> list[CertificateInfo]:
+    """Return the newest certificates with their expiry, the authority first; opens no key."""
+    found = await records.certificates(database, limit=_LISTED_MAX)
+    return [
+        CertificateInfo(
+            serial=one.serial_number.hex(),
+            role=one.role,
+            spiffe_id=one.spiffe_id,
+            algorithm=_ALGORITHM,
+            not_before=one.not_before,
+            expires_at=one.not_after,
+            issued_by=one.issued_by,
+        )
+        for one in found
+    ]

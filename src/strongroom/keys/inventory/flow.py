@@ -10,8 +10,7 @@ from importlib import metadata
 from strongroom import __version__
 from strongroom.kernel import limits
 from strongroom.kernel.ids import unix_ms_of, uuid_of
-from strongroom.keys.certificates import records as certificate_records
-from strongroom.keys.certificates.model import StoredCertificate
+from strongroom.keys.certificates import CertificateInfo, listed
 from strongroom.keys.decide import period
 from strongroom.keys.dual_control.model import Custodian
 from strongroom.keys.flow import Keyring
@@ -20,7 +19,6 @@ from strongroom.keys.inventory.algorithms import ALGORITHMS, ALWAYS, OF_ROOTS, a
 from strongroom.keys.inventory.model import Asset, Inventory
 from strongroom.keys.model import KeyInfo, RootProvider
 
-_CERTIFICATES_MAX = 1_000
 _DAY = timedelta(days=1)
 _LIBRARIES = ("cryptography", "joserfc", "python-pkcs11", "boto3", "fastfpe", "asyncpg")
 _WHERE = {
@@ -53,8 +51,7 @@ async def collect(keyring: Keyring, *, providers: Mapping[str, str]) -> Inventor
         *(_key(info, providers) for info in await keyring.inventory()),
         *(_custodian(person) for person in await keyring.dual_control.custodians()),
     ]
-    stored = await certificate_records.certificates(custody.database, limit=_CERTIFICATES_MAX)
-    assets += [_certificate(one, now) for one in stored]
+    assets += [_certificate(one, now) for one in await listed(custody.database)]
     assets += [_subjects(group) for group in await records.subject_keys(custody.database)]
     assets += [*_protocols(), *_libraries()]
     used = dict.fromkeys((*(a.algorithm for a in assets if a.algorithm), *ALWAYS))
@@ -164,20 +161,19 @@ def _custodian(person: Custodian) -> Asset:
     )
 
 
-def _certificate(one: StoredCertificate, now: datetime) -> Asset:
-    left = (one.not_after - now) // _DAY
+def _certificate(one: CertificateInfo, now: datetime) -> Asset:
+    left = (one.expires_at - now) // _DAY
     return Asset(
-        id=one.serial_number.hex(),
+        id=one.serial,
         sort="certificate",
         name=one.spiffe_id,
         algorithm="ECDSA-P256",
-        version=str(one.version),
         state="valid" if left >= 0 else "expired",
         owner=one.issued_by,
         where=f"mutual TLS of the role {one.role}",
         protection="private key in a 0600 file of its process",
         activated_at=one.not_before,
-        expires_at=one.not_after,
+        expires_at=one.expires_at,
         days_left=left,
         quantum="migrate",
     )
