@@ -33,6 +33,9 @@ WHO_MAY = {
     "token:delete": "b",
     "client_key:read": "b p r a",
     "data_subject:erase": "b a",
+    "token:grant": "a",
+    "token:import": "a",
+    "token:export": "a",
     "token:reveal": "",  # a and s, with a purpose: tested below
     "token:reveal_batch": "",
     "ledger:read": "b r a",

@@ -128,6 +128,7 @@ _EMPTY = "SET session_replication_role = replica;" + "".join(
     f"DELETE FROM {table};"
     for table in (
         "vault.alias",
+        "vault.import_job",
         "vault.reveal_hour",
         "vault.reveal_grant",
         "vault.card",

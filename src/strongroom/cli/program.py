@@ -25,6 +25,7 @@ from strongroom.cli.roots import register as _roots
 from strongroom.cli.running import register as _running
 from strongroom.cli.scan import register as _scan
 from strongroom.cli.subjects import register as _subjects
+from strongroom.cli.vault import register as _vault
 from strongroom.kernel.errors import StrongroomError
 
 _UNAVAILABLE = {
@@ -59,6 +60,7 @@ for _register in (
     _scan,
     _findings,
     _subjects,
+    _vault,
 ):
     _register(app)
 

@@ -50,6 +50,20 @@ TOKEN_TTL_MAX_S = 400 * 24 * 3600
 ALIAS_TRIES = 10
 """Fresh aliases tried when one is taken: with a million of twelve digits in use, one in ten is."""
 
+REVEAL_CALLER_MAX_CHARS = 200
+"""Longest name of a caller in a grant; ids have 30."""
+
+IMPORT_CHUNK_LINES = 500
+"""Lines of an import in one commit: a few hundred kB, and what a crash repeats at most."""
+
+IMPORT_LINE_MAX_BYTES = 2_048
+"""One card with the longest names is below 1 kB."""
+
+REVEAL_GRANT_MAX = 10_000_000
+REVEAL_GRANT_MAX_S = 7 * 24 * 3600
+"""Card numbers and time of one bulk grant: a merchant's move to another gateway. The same numbers
+stand in CHECKs of vault.reveal_grant."""
+
 CVC_HANDLE_TTL_S = 600
 """A sealed CVC handle is useless after ten minutes."""
 

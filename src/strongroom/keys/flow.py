@@ -27,6 +27,7 @@ from strongroom.keys.custody import Custody
 from strongroom.keys.decide import may_open, may_seal
 from strongroom.keys.dual_control import DualControl, World
 from strongroom.keys.envelope import named_key, world
+from strongroom.keys.format_key import FormatKey, format_key
 from strongroom.keys.foundation import prepare, service_key
 from strongroom.keys.listing import inventory
 from strongroom.keys.material import Allowance, DataKey, IndexKey, JournalSigner, KeyedHash
@@ -173,6 +174,10 @@ class Keyring:
         )
         domain = trust_domain(self.installation, self.mode)
         return CertificateSigner(await self._custody.open(seed), domain=domain)
+
+    async def format_key(self, merchant: str) -> FormatKey:
+        """Return the merchant's key for the legacy export of digits; made when first asked for."""
+        return await format_key(self._custody, merchant)
 
     def close(self) -> None:
         """Drop every key object; the keyring cannot be used afterwards."""

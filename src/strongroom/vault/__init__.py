@@ -5,6 +5,7 @@ fills a gateway's request and sends it to an allow-listed host, and `reveal`, af
 and journal entry. A security code is never stored: it waits in memory, sealed under its own key.
 """
 
+from strongroom.vault.desk import VaultDesk
 from strongroom.vault.egress import (
     EgressPolicy,
     Encoding,
@@ -15,6 +16,7 @@ from strongroom.vault.egress import (
     Slot,
 )
 from strongroom.vault.flow import CardVault
+from strongroom.vault.importing import ImportFiles
 from strongroom.vault.model import (
     CardInput,
     CvcHandle,
@@ -34,6 +36,7 @@ __all__ = [
     "EgressPolicy",
     "Encoding",
     "GatewayAnswer",
+    "ImportFiles",
     "KeyDocument",
     "NotSent",
     "OutboundRequest",
@@ -43,4 +46,5 @@ __all__ = [
     "TokenKind",
     "TokenView",
     "Vault",
+    "VaultDesk",
 ]

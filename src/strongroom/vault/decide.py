@@ -130,6 +130,15 @@ def mask(pan: Pan) -> str:
     return f"{first}{'*' * (len(digits) - len(first) - len(last))}{last}"
 
 
+def mask_text(number: Secret[str]) -> str:
+    """Return what may be shown of text that stands where a card number should."""
+    digits = number.reveal()
+    if not (digits.isascii() and digits.isdigit() and 12 <= len(digits) <= 19):
+        return ""
+    first, last = shown_digits(digits)
+    return f"{first}{'*' * (len(digits) - len(first) - len(last))}{last}"
+
+
 def commitment_text(card: CardInput) -> bytes:
     """Return PAN, expiry, holder and data subject in canonical form, to be hashed. No CVC."""
     number = card.number.reveal()

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 from strongroom.kernel.errors import StrongroomError
+from strongroom.kernel.screen import free_text_holds_card_number
+
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,60}")
 
 
 def token_not_found() -> StrongroomError:
@@ -204,4 +209,80 @@ def encrypted_card_replayed() -> StrongroomError:
         "encrypted_card_replayed",
         "The encrypted card was used before. Encrypt the card again.",
         param="encrypted_card",
+    )
+
+
+def import_file_unusable(public: str) -> StrongroomError:
+    """Return `import_file_unusable`: the file of cards cannot be read, or others can read it."""
+    return StrongroomError("import_file_unusable", public)
+
+
+def import_file_changed() -> StrongroomError:
+    """Return `import_file_changed`: the import of this name began with another file."""
+    return StrongroomError(
+        "import_file_changed",
+        "The import of this name began with another file. Bring that file back, or give a new "
+        "--name.",
+    )
+
+
+def import_output_unusable(public: str) -> StrongroomError:
+    """Return `import_output_unusable`: a result exists already, is gone, or was changed."""
+    return StrongroomError("import_output_unusable", public)
+
+
+def import_running() -> StrongroomError:
+    """Return `import_running`: another program moved this import on."""
+    return StrongroomError(
+        "import_running", "Another program runs this import. Wait for it, or stop it."
+    )
+
+
+def check_import_name(name: str) -> None:
+    """Refuse a name that is not a short word.
+
+    Raises:
+        StrongroomError: `invalid_parameter`.
+    """
+    if not _NAME.fullmatch(name) or free_text_holds_card_number(name):
+        raise StrongroomError(
+            "invalid_parameter",
+            "An import's name has 1 to 60 of A-Z a-z 0-9 . _ - and holds no card number.",
+            param="name",
+        )
+
+
+def malformed_line() -> StrongroomError:
+    """Return `malformed_line`: a line of an import that is not of its format."""
+    return StrongroomError("malformed_line", "The line is malformed.")
+
+
+def invalid_field(name: str) -> StrongroomError:
+    """Return `invalid_parameter` for a field of an import's line."""
+    return StrongroomError("invalid_parameter", "The field is malformed.", param=name)
+
+
+def card_number_in_field(name: str) -> StrongroomError:
+    """Return `card_number_in_text`: a field that is kept in clear holds a card number."""
+    return StrongroomError(
+        "card_number_in_text", "The field holds what looks like a card number.", param=name
+    )
+
+
+def grant_invalid(public: str) -> StrongroomError:
+    """Return `invalid_parameter`: a bulk grant that nobody may have."""
+    return StrongroomError("invalid_parameter", public)
+
+
+def export_output_unusable(public: str) -> StrongroomError:
+    """Return `export_output_unusable`: the file to write exists already or cannot be made."""
+    return StrongroomError("export_output_unusable", public)
+
+
+def export_off() -> StrongroomError:
+    """Return `export_off`: the settings do not allow the legacy export."""
+    return StrongroomError(
+        "export_off",
+        "The FF1 export is off. It makes digits that can be turned back into card numbers; to "
+        "allow it, set ff1_export = true in strongroom.toml.",
     )

@@ -80,6 +80,20 @@ class Revealed(msgspec.Struct, frozen=True, kw_only=True):
     problem: str | None = None
 
 
+class RevealGrant(msgspec.Struct, frozen=True, kw_only=True):
+    """A bulk grant: how many card numbers a caller may see of a merchant, for what, until when."""
+
+    id: str
+    merchant: str
+    principal: str
+    purpose: str
+    granted: int
+    remaining: int
+    valid_until: datetime
+    created_at: datetime
+    created_by: str
+
+
 class CvcHandle:
     """A sealed security code in the request's memory. Its key is in the vault and dies there."""
 

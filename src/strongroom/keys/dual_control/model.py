@@ -33,6 +33,7 @@ ACTIONS = frozenset(
         "keys:generate",
         "keys:import",
         "vault:export:ff1",
+        "vault:import",
         "vault:reveal:bulk",
     }
 )

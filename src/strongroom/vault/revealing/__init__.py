@@ -2,5 +2,6 @@
 
 from strongroom.vault.revealing.decide import PURPOSES, Ask
 from strongroom.vault.revealing.flow import Reveals
+from strongroom.vault.revealing.granting import Grants
 
-__all__ = ["PURPOSES", "Ask", "Reveals"]
+__all__ = ["PURPOSES", "Ask", "Grants", "Reveals"]

@@ -8,7 +8,9 @@ from uuid import UUID
 
 import msgspec
 
+from strongroom.kernel.ids import id_from, uuid_of
 from strongroom.storage import Add, Change, Database, Insert, Spend
+from strongroom.vault.model import RevealGrant
 from strongroom.vault.records import CARD_COLUMNS, StoredCard, card_of
 
 HOUR = Add(
@@ -71,6 +73,48 @@ async def facts(
     first = rows[0]
     found = {row["id"]: card_of(row[2:]) for row in rows if row["id"] is not None}
     return Facts(first["grant_id"], first["seen"] or 0, found)
+
+
+def add_grant(change: Change, grant: RevealGrant) -> None:
+    """Insert a grant."""
+    change.add(
+        GRANT,
+        (
+            uuid_of(grant.merchant, "mer"),
+            uuid_of(grant.id, "grant"),
+            grant.principal,
+            grant.purpose,
+            grant.granted,
+            grant.remaining,
+            grant.valid_until,
+            grant.created_at,
+            grant.created_by,
+        ),
+    )
+
+
+async def grants(database: Database, merchant: UUID, *, limit: int) -> list[RevealGrant]:
+    """Return a merchant's newest grants, newest first."""
+    rows = await database.fetch(
+        "SELECT id, caller, purpose, granted, remaining, valid_until, created_at, created_by "
+        "FROM vault.reveal_grant WHERE merchant_id = $1 ORDER BY id DESC LIMIT $2",
+        merchant,
+        limit,
+    )
+    return [
+        RevealGrant(
+            id=id_from("grant", row["id"]),
+            merchant=id_from("mer", merchant),
+            principal=row["caller"],
+            purpose=row["purpose"],
+            granted=row["granted"],
+            remaining=row["remaining"],
+            valid_until=row["valid_until"],
+            created_at=row["created_at"],
+            created_by=row["created_by"],
+        )
+        for row in rows
+    ]
 
 
 def spend_hour(change: Change, caller: str, hour: datetime, count: int) -> None:

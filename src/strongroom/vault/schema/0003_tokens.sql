@@ -73,3 +73,38 @@ COMMENT ON COLUMN vault.reveal_grant.created_by IS 'class=internal retention=jou
 -- What was granted stays as it was granted: only what is left of it changes.
 GRANT SELECT, INSERT ON vault.reveal_grant TO strongroom_vault;
 GRANT UPDATE (remaining) ON vault.reveal_grant TO strongroom_vault;
+
+-- Imports of cards by file: how far each has come. Lines and cards are not kept here.
+CREATE TABLE vault.import_job (
+    merchant_id uuid NOT NULL,
+    name text NOT NULL CHECK (char_length(name) BETWEEN 1 AND 60),
+    id uuid NOT NULL UNIQUE,
+    digest bytea NOT NULL CHECK (octet_length(digest) = 32),
+    version int NOT NULL DEFAULT 1,
+    at_byte bigint NOT NULL DEFAULT 0 CHECK (at_byte >= 0),
+    lines bigint NOT NULL DEFAULT 0 CHECK (lines >= 0),
+    imported bigint NOT NULL DEFAULT 0 CHECK (imported >= 0),
+    rejected bigint NOT NULL DEFAULT 0 CHECK (rejected >= 0),
+    tokens_bytes bigint NOT NULL DEFAULT 0 CHECK (tokens_bytes >= 0),
+    rejects_bytes bigint NOT NULL DEFAULT 0 CHECK (rejects_bytes >= 0),
+    created_at timestamptz NOT NULL,
+    done_at timestamptz,
+    PRIMARY KEY (merchant_id, name)
+);
+COMMENT ON TABLE vault.import_job IS 'Imports of cards by file and how far they have come; digest is keyed.';
+COMMENT ON COLUMN vault.import_job.merchant_id IS 'class=internal retention=journal';
+COMMENT ON COLUMN vault.import_job.name IS 'class=internal retention=journal';
+COMMENT ON COLUMN vault.import_job.id IS 'class=internal retention=journal';
+COMMENT ON COLUMN vault.import_job.digest IS 'class=internal retention=journal';
+COMMENT ON COLUMN vault.import_job.version IS 'class=internal retention=journal';
+COMMENT ON COLUMN vault.import_job.at_byte IS 'class=internal retention=journal';
+COMMENT ON COLUMN vault.import_job.lines IS 'class=internal retention=journal';
+COMMENT ON COLUMN vault.import_job.imported IS 'class=internal retention=journal';
+COMMENT ON COLUMN vault.import_job.rejected IS 'class=internal retention=journal';
+COMMENT ON COLUMN vault.import_job.tokens_bytes IS 'class=internal retention=journal';
+COMMENT ON COLUMN vault.import_job.rejects_bytes IS 'class=internal retention=journal';
+COMMENT ON COLUMN vault.import_job.created_at IS 'class=internal retention=journal';
+COMMENT ON COLUMN vault.import_job.done_at IS 'class=internal retention=journal';
+GRANT SELECT, INSERT ON vault.import_job TO strongroom_vault;
+GRANT UPDATE (version, at_byte, lines, imported, rejected, tokens_bytes, rejects_bytes, done_at)
+    ON vault.import_job TO strongroom_vault;
