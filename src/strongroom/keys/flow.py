@@ -176,7 +176,7 @@ class Keyring:
         return CertificateSigner(await self._custody.open(seed), domain=domain)
 
     async def format_key(self, merchant: str) -> FormatKey:
-        """Return the merchant's key for the legacy export of digits; made when first asked for."""
+        """Return the merchant's key for the legacy export of digits."""
         return await format_key(self._custody, merchant)
 
     def close(self) -> None:
@@ -279,16 +279,13 @@ class Keyring:
         return await inventory(self._database, self._custody.clock.now())
 
     async def _open_service_keys(self) -> None:
-        seed = await service_key(
-            self._custody, JOURNAL_SIGNING, kek_purpose="audit", algorithm=SIGNATURE
-        )
+        held = self._custody
+        seed = await service_key(held, JOURNAL_SIGNING, kek_purpose="audit", algorithm=SIGNATURE)
         name = f"strongroom.{self.installation}/journal"
         self._signer = JournalSigner(await self._custody.open(seed), name)
         if self._signer.public_key != seed.public_key:
             raise errors.key_not_usable("the journal key does not fit its public key")
-        pepper = await service_key(
-            self._custody, API_KEY_PEPPER, kek_purpose="token", algorithm=MAC
-        )
+        pepper = await service_key(held, API_KEY_PEPPER, kek_purpose="token", algorithm=MAC)
         clear = await self._custody.open(pepper)
         self._hasher = KeyedHash(clear, pepper.record.version, b"api-key")
 

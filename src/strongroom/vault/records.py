@@ -262,25 +262,6 @@ async def due(database: Database, now: datetime, *, limit: int) -> Sequence[Stor
     return [card_of(row) for row in rows]
 
 
-_SAVED = "merchant_id = $1 AND saved AND ended_at IS NULL"
-
-
-async def saved_after(
-    database: Database, merchant: UUID, after: UUID, *, limit: int
-) -> Sequence[StoredCard]:
-    """Return a merchant's saved cards in the order of their ids."""
-    rows = await database.fetch(
-        _SELECT + f"WHERE {_SAVED} AND id > $2 ORDER BY id LIMIT $3", merchant, after, limit
-    )
-    return [card_of(row) for row in rows]
-
-
-async def count_saved(database: Database, merchant: UUID) -> int:
-    """Return how many saved cards a merchant has."""
-    sql = f"SELECT count(*) FROM vault.card WHERE {_SAVED}"  # noqa: S608 (words of ours)
-    return int(await database.fetchval(sql, merchant))
-
-
 async def past_due(database: Database, now: datetime) -> int:
     """Return how many cards are past their time: the purge's proof (PCI DSS 3.2.1)."""
     return int(

@@ -17,7 +17,8 @@ from strongroom.kernel.ids import NIL_UUID, id_from
 from strongroom.kernel.limits import REVEAL_ENTRY_TOKENS_MAX
 from strongroom.keys import Keyring
 from strongroom.storage import Change, Committer, Database
-from strongroom.vault import errors, records
+from strongroom.vault import errors
+from strongroom.vault.formats import records
 from strongroom.vault.records import StoredCard
 from strongroom.vault.tokens import merchant_uuid, open_card
 

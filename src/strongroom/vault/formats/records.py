@@ -1,4 +1,4 @@
-"""The SQL of aliases, and nobody else's. An alias stays taken for as long as its card is known."""
+"""The SQL of aliases and of the export. An alias stays taken for as long as its card is known."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from strongroom.storage import Change, Database, Insert
+from strongroom.vault.records import CARD_COLUMNS, StoredCard, card_of
 
 ALIAS = Insert("vault.alias", {"merchant_id": "uuid", "alias": "text", "card_id": "uuid"})
 TAKEN = "alias_pkey"
@@ -26,3 +27,22 @@ async def find(database: Database, merchant: UUID, stored: Sequence[str]) -> lis
         list(stored),
     )
     return [row["card_id"] for row in rows]
+
+
+_SAVED = "FROM vault.card WHERE merchant_id = $1 AND saved AND ended_at IS NULL"
+
+
+async def saved_after(
+    database: Database, merchant: UUID, after: UUID, *, limit: int
+) -> list[StoredCard]:
+    """Return a merchant's saved cards in the order of their ids."""
+    columns = ", ".join(CARD_COLUMNS)
+    rows = await database.fetch(
+        f"SELECT {columns} {_SAVED} AND id > $2 ORDER BY id LIMIT $3", merchant, after, limit
+    )
+    return [card_of(row) for row in rows]
+
+
+async def count_saved(database: Database, merchant: UUID) -> int:
+    """Return how many saved cards a merchant has."""
+    return int(await database.fetchval(f"SELECT count(*) {_SAVED}", merchant))
