@@ -1,8 +1,9 @@
 """The vault's `forward` is the only way out: no other room can open a connection.
 
 The exceptions are programs of ours beside the service: the sandbox gateway, the supervisor and the
-commands, which speak to this machine, storage, which speaks to its database, and root providers,
-which speak to the one key service that the settings name.
+commands, which speak to this machine, storage, which speaks to its database, root providers,
+which speak to the one key service that the settings name, and the unseal socket in the data
+directory.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ _CONNECTS = {"open_connection", "open_unix_connection", "create_connection"}
 _MAY_CONNECT = (
     "src/strongroom/vault/",
     "src/strongroom/keys/roots/",
+    "src/strongroom/keys/ceremony/channel.py",
     "src/strongroom/storage/",
     "src/strongroom/app/",
     "src/strongroom/cli/",

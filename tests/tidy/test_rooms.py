@@ -22,16 +22,16 @@ OWN: dict[str, set[str]] = {
         "problems", "render", "router", "routes", "server", "strict", "token_model", "wire",
     },
     "app": {
-        "compose", "credentials", "databases", "initialize", "lifeline", "provisioning",
-        "readiness", "roots", "sandboxing", "scanning", "serving", "settings", "supervisor",
-        "worker",
+        "ceremonies", "compose", "credentials", "databases", "initialize", "lifeline",
+        "provisioning", "readiness", "roots", "sandboxing", "scanning", "sealed_face", "serving",
+        "settings", "share_out", "supervisor", "unsealing", "worker",
     },
     "cli": {
-        "admin", "api_keys", "approvals", "client", "client_keys", "command", "custodians", "demo",
-        "doctor", "files", "findings", "first_payment", "health_machine", "health_root",
-        "health_store", "installation", "journal", "key_inventory", "key_rotation", "program",
-        "receipt", "root_options", "roots", "running", "sandbox", "scan", "show", "subjects",
-        "vault",
+        "admin", "api_keys", "approvals", "ceremony", "ceremony_files", "client", "client_keys",
+        "command", "custodians", "demo", "doctor", "files", "findings", "first_payment",
+        "health_machine", "health_root", "health_store", "installation", "journal", "key_inventory",
+        "key_rotation", "program", "receipt", "root_options", "roots", "running", "sandbox", "scan",
+        "show", "subjects", "vault",
     },
     "detection": {"archives", "files", "scan", "streams", "tables"},
     "gateways": {
@@ -45,10 +45,10 @@ OWN: dict[str, set[str]] = {
     },
     "kernel": {"canonical", "clock", "ids", "limits", "money", "ports", "screen", "secret"},
     "keys": {
-        "anchor", "cache", "certificates", "client_keys", "custody", "desk", "dual_control",
-        "envelope", "format_key", "foundation", "inventory", "listing", "material", "memory",
-        "naming",
-        "private_files", "roots", "rotation", "signatures", "subjects", "tables",
+        "anchor", "cache", "ceremony", "certificates", "client_keys", "custody", "desk",
+        "dual_control", "envelope", "format_key", "foundation", "inventory", "listing", "material",
+        "memory", "naming", "private_files", "roots", "rotation", "signatures", "subjects",
+        "tables",
     },
     "payments": {
         "attempt", "breaker", "context", "creating", "events", "idempotency", "operating",
@@ -68,13 +68,17 @@ OWN: dict[str, set[str]] = {
 """Room → the modules and folders that only it has; each says in its first line what it is for."""
 
 SIDE_DOORS = {
+    "strongroom.app.ceremonies": {"cli"},
+    "strongroom.app.share_out": {"cli"},
+    "strongroom.app.unsealing": {"cli"},
+    "strongroom.keys.ceremony": {"app", "cli"},
     "strongroom.app.roots": {"cli"},
     "strongroom.keys.roots": {"app", "cli"},
     "strongroom.keys.certificates": {"app", "cli"},
     "strongroom.vault.remote": {"app"},
     "strongroom.gateways.sandbox_server": {"app", "cli"},
     "strongroom.keys.anchor": {"app"},
-    "strongroom.keys.dual_control": {"cli"},
+    "strongroom.keys.dual_control": {"app", "cli"},
     "strongroom.keys.inventory": {"cli"},
     "strongroom.keys.rotation": {"app", "cli"},
     "strongroom.vault.rotation": {"app"},

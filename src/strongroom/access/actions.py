@@ -53,6 +53,8 @@ RESOURCE_OF = {
     "finding:read": "Installation",
     "finding:scan": "Installation",
     "finding:resolve": "Installation",
+    "ceremony:lead": "Installation",
+    "ceremony:take_part": "Installation",
     "metrics:read": "Installation",
     "root:change": "Installation",
     "system:doctor": "Installation",

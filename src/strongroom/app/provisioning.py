@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from strongroom.app import credentials
+from strongroom.app.ceremonies import record_ceremonies
 from strongroom.app.compose import House
 from strongroom.app.credentials import Credentials
 from strongroom.app.initialize import prepare
@@ -62,7 +63,9 @@ def main(arguments: list[str]) -> int:
     hold_on(options.lifeline)
     harden_process()
     try:
-        asyncio.run(provision(load(options.data_dir)))
+        settings = load(options.data_dir)
+        asyncio.run(provision(settings))
+        asyncio.run(record_ceremonies(settings))
     except StrongroomError as error:
         sys.stderr.write(f"strongroom: {error.public} ({error.code}) {error.detail}\n")
         return 1

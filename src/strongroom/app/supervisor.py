@@ -23,6 +23,7 @@ import msgspec
 from strongroom.app.credentials import read as read_credentials
 from strongroom.app.initialize import SANDBOX_SECRET, SANDBOX_WEBHOOK_SECRET, install
 from strongroom.app.settings import FILE, Gateway, Mode, Settings, load, write_private
+from strongroom.app.unsealing import Unsealing, inherited_keys, unseal
 from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.limits import DRAIN_TIMEOUT_S
 from strongroom.keys import harden_process
@@ -85,6 +86,7 @@ class Supervisor:
         self._died: dict[str, int] = {}
         self._started_at: dict[str, float] = {}
         self._postgres: EmbeddedPostgres | None = None
+        self._unsealing: Unsealing | None = None
         self._stopping = False
         self._read_end, self._write_end = os.pipe()
 
@@ -119,6 +121,9 @@ class Supervisor:
         if self._postgres is not None:
             self._postgres.stop()
             self._postgres = None
+        if self._unsealing is not None:
+            self._unsealing.close()
+            self._unsealing = None
 
     def _start(self) -> Ready:
         harden_process()
@@ -126,6 +131,7 @@ class Supervisor:
         self._socket.set_inheritable(True)
         self._url = f"http://{self._host}:{self._socket.getsockname()[1]}"
         settings = self._settings()
+        self._unsealing = unseal(settings, self._socket)
         if settings.embedded:
             self._postgres = EmbeddedPostgres(self._data_dir)
             self._postgres.start()
@@ -225,16 +231,22 @@ class Supervisor:
             f"--lifeline={self._read_end}",
             *options,
         ]
-        child = subprocess.Popen(  # noqa: S603 (our own interpreter and modules)
-            command,
-            pass_fds=(self._read_end, *descriptors),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        with inherited_keys(self._unsealing if self._needs_keys(name) else None) as keys:
+            child = subprocess.Popen(  # noqa: S603 (our own interpreter and modules)
+                command,
+                pass_fds=(self._read_end, *descriptors, *keys.descriptors),
+                env=keys.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,
+            )
         self._children[name] = child
         self._started_at[name] = time.monotonic()
         return child
+
+    def _needs_keys(self, name: str) -> bool:
+        """Return whether a child opens the root: all but the gateway do."""
+        return name != "sandbox"
 
     def _revive(self) -> None:
         for name, child in list(self._children.items()):

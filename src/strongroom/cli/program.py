@@ -14,6 +14,7 @@ import typer
 from strongroom.cli.admin import register as _admin
 from strongroom.cli.api_keys import register as _api_keys
 from strongroom.cli.approvals import register as _approvals
+from strongroom.cli.ceremony import register as _ceremony
 from strongroom.cli.command import FAILED, OK, PLAIN, UNAVAILABLE, USAGE
 from strongroom.cli.custodians import register as _custodians
 from strongroom.cli.demo import register as _demo
@@ -56,6 +57,7 @@ for _register in (
     _journal,
     _custodians,
     _approvals,
+    _ceremony,
     _roots,
     _scan,
     _findings,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -143,15 +143,22 @@ def serve(
     import asyncio
 
     from strongroom.app import load, run
+    from strongroom.app.ceremonies import record_ceremonies
+    from strongroom.app.unsealing import unseal
     from strongroom.cli.installation import database_running, refuse_old_schema
 
     if role != "all":
         raise typer.BadParameter("only 'all' is there: no other role runs alone yet.")
     settings = load(data_dir)
     authorize(settings.mode)
-    with stop_on_sigterm(), database_running(settings):
-        asyncio.run(refuse_old_schema(settings))
+    with stop_on_sigterm(), ExitStack() as stack:
         listener = _listen(host, port)
+        waiting = unseal(settings, listener)
+        if waiting is not None:
+            stack.callback(waiting.close)
+        stack.enter_context(database_running(settings))
+        asyncio.run(refuse_old_schema(settings))
+        asyncio.run(record_ceremonies(settings))
         _tell_serving(f"http://{host}:{listener.getsockname()[1]}", as_json=as_json)
         run(settings, [listener])
     return OK

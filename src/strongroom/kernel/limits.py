@@ -298,3 +298,15 @@ SCAN_DIRECTORY_BYTES = 32 * 1024 * 1024
 
 FINDING_TEXT_MAX_CHARS = 500
 """Place, reason, source and fix of a finding: sentences, not documents."""
+
+SHARES_THRESHOLD_MIN = 2
+SHARES_MAX = 16
+SHARES_DEFAULT = (3, 5)
+"""Shares of a root: one person alone is no split knowledge, and more than 16 are not kept well."""
+
+UNSEAL_SESSION_S = 3_600
+"""How long a waiting process keeps shares before it has enough: an hour, then all begin anew."""
+
+UNSEAL_MESSAGE_MAX_BYTES = 16_384
+UNSEAL_CONNECTION_S = 10
+"""One message on the unseal socket, and how long a connection may take: answers are 1 kB."""

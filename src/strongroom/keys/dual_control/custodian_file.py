@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
@@ -69,12 +69,9 @@ class CustodianKey:
         """Return the custodian's Ed25519 signature."""
         return self._signing.sign(statement)
 
-    def open(self, sealed: bytes, *, info: bytes) -> bytes | None:
-        """Return what was sealed (HPKE) to this custodian with the same `info`, or None."""
-        try:
-            return _HPKE.decrypt(sealed, self._exchange, info=info)
-        except (InvalidTag, ValueError):
-            return None
+    def open(self, sealed: bytes, *, info: bytes) -> Secret[bytes] | None:
+        """Return what was sealed to this custodian with the same `info`, or None."""
+        return open_with(self._exchange, sealed, info=info)
 
     @classmethod
     def create(
@@ -127,6 +124,27 @@ class CustodianKey:
         if len(seeds) != 2 * _KEY_BYTES:
             raise errors.custodian_file_invalid(str(path))
         return cls(file.card, Secret(seeds))
+
+
+def seal_to(exchange_key: bytes, secret: Secret[bytes], *, info: bytes) -> bytes:
+    """Return `secret` encrypted (HPKE, RFC 9180) to an X25519 key, bound to `info`.
+
+    Raises:
+        StrongroomError: `custodian_file_invalid` for a key of low order.
+    """
+    try:
+        public = X25519PublicKey.from_public_bytes(exchange_key)
+        return _HPKE.encrypt(secret.reveal(), public, info=info)
+    except ValueError:
+        raise errors.custodian_file_invalid("of the receiver") from None
+
+
+def open_with(private: X25519PrivateKey, sealed: bytes, *, info: bytes) -> Secret[bytes] | None:
+    """Return what was sealed to this key with the same `info`, or None for any other cause."""
+    try:
+        return Secret(_HPKE.decrypt(sealed, private, info=info))
+    except (InvalidTag, ValueError):
+        return None
 
 
 def read_card(path: Path) -> Card:

@@ -31,6 +31,23 @@ class SealedFileSpec(
     passphrase_file: str | None = None
 
 
+class SharesSpec(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="provider",
+    tag="shares",
+):
+    """A root key that custodians unseal together at each start; `strongroom ceremony` makes it.
+
+    `hand_to_commands`: whether commands of the service's user are handed the key while it runs.
+    """
+
+    file: str = "root-shares.json"
+    hand_to_commands: bool = True
+
+
 class Pkcs11Spec(
     msgspec.Struct,
     frozen=True,
@@ -96,7 +113,7 @@ class AwsKmsSpec(
     timeout_s: float = limits.ROOT_CALL_TIMEOUT_S
 
 
-RootSpec = SealedFileSpec | Pkcs11Spec | TransitSpec | AwsKmsSpec
+RootSpec = SealedFileSpec | SharesSpec | Pkcs11Spec | TransitSpec | AwsKmsSpec
 RemoteSpec = Pkcs11Spec | TransitSpec | AwsKmsSpec
 PROVIDERS = ("sealed-file", "pkcs11", "openbao-transit", "aws-kms")
 
@@ -120,6 +137,8 @@ def files_of(spec: RootSpec) -> tuple[str, ...]:
     """Return the names of the files with secrets that a root needs."""
     if isinstance(spec, SealedFileSpec):
         named = (spec.file, spec.passphrase_file or spec.key_file)
+    elif isinstance(spec, SharesSpec):
+        named = (spec.file, None)
     elif isinstance(spec, Pkcs11Spec):
         named = (spec.pin_file, None)
     elif isinstance(spec, TransitSpec):

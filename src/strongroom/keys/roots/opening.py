@@ -18,6 +18,7 @@ from strongroom.keys.roots.model import (
     RemoteSpec,
     RootSpec,
     SealedFileSpec,
+    SharesSpec,
     TransitSpec,
 )
 from strongroom.keys.roots.remote import Backend, RemoteRoot, make_check
@@ -41,6 +42,15 @@ def open_root(spec: RootSpec, *, mode: Mode, installation: UUID, folder: Path) -
             passphrase=passphrase,
             key_file=key_file,
         )
+    if isinstance(spec, SharesSpec):
+        from strongroom.keys.ceremony.holding import open_shares_root
+
+        return open_shares_root(
+            folder / spec.file,
+            mode=mode,
+            installation=installation,
+            to_commands=spec.hand_to_commands,
+        )
     backend = _backend(spec, mode, folder)
     return RemoteRoot.open(spec, backend, mode=mode, installation=installation)
 
@@ -61,6 +71,8 @@ def create_root(spec: RootSpec, *, mode: Mode, installation: UUID, folder: Path)
             key_file=key_file,
         )
         return spec
+    if isinstance(spec, SharesSpec):
+        raise errors.root_misconfigured("a root of shares is made by: strongroom ceremony init")
     if spec.id or spec.check:
         raise errors.root_misconfigured("id and check are made with the root, never given")
     whole = _create_remote(spec, mode, installation, folder)
