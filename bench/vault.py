@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -64,6 +66,7 @@ class Ours:
         self._supervisor = Supervisor(data_dir)
         self._reveal_key = ""
         self._tokens: list[str] = []
+        self._metrics_key = ""
 
     def __enter__(self) -> Ours:
         ready = self._supervisor.start()
@@ -71,6 +74,8 @@ class Ours:
         if parts.hostname is None or parts.port is None or ready.api_key is None:
             raise SystemExit("the program did not say where it is")
         self.host, self.port, self.key = parts.hostname, parts.port, ready.api_key
+        kept = json.loads((self.data_dir / "test-credentials.json").read_bytes())
+        self._metrics_key = kept["operator_read_key"]
         self._tree = processes.tree(self.data_dir)
         return self
 
@@ -90,6 +95,18 @@ class Ours:
         self._tokens = [token["id"] for token in json.loads(body)["data"]]
         async with House(load(self.data_dir, {})) as house:
             self._reveal_key = await _revealer(house)
+
+    def cache_hit_ratio(self) -> float:
+        """Return the share of key look-ups that found the key in memory."""
+        asked = urllib.request.Request(
+            f"http://{self.host}:{self.port}/metrics",
+            headers={"Authorization": f"Bearer {self._metrics_key}"},
+        )
+        with urllib.request.urlopen(asked, timeout=5) as answer:  # noqa: S310
+            found = re.search(rb"^\S*dek_cache_hit_ratio (\S+)$", answer.read(), re.MULTILINE)
+        if found is None:
+            raise SystemExit("the metrics show no dek_cache_hit_ratio")
+        return float(found[1])
 
     def tokenize(self, batch: int) -> Iterator[bytes]:
         """Yield requests that put `batch` cards into the vault."""
@@ -182,7 +199,9 @@ async def beside_openbao(console: Console, root: Path, seconds: float) -> dict[s
                     f"{name} {kind}", f"{we.rate:,.0f}", f"{they.rate:,.0f}", f"{ratio:.2f}"
                 )
                 report[f"{name}_{kind}_ratio"] = round(ratio, 3)
+        report["dek_cache_hit_ratio"] = round(ours.cache_hit_ratio(), 5)
     console.print(table)
+    console.print(f"DEK cache hit ratio {report['dek_cache_hit_ratio']:.3%}")
     return report
 
 
@@ -265,4 +284,5 @@ def run(console: Console, root: Path, *, seconds: float, cards: int) -> dict[str
     ratios = asyncio.run(beside_openbao(console, root, seconds))
     rotation = asyncio.run(rotate(console, root / "rotation", cards, seconds))
     last = rotation.pop("rotate_cards_per_s")
-    return {**rotation, **ratios, "rotate_cards_per_s": last}
+    hit_ratio = ratios.pop("dek_cache_hit_ratio")
+    return {**rotation, "dek_cache_hit_ratio": hit_ratio, **ratios, "rotate_cards_per_s": last}
