@@ -60,6 +60,11 @@ def test_a_payment_with_every_suite(stack: Stack, suite: str) -> None:
 
 def test_the_security_code_reaches_the_gateway(stack: Stack) -> None:
     keys = document(stack)
+    without = {name: value for name, value in CARD.items() if name != "cvc"}
+    for card, said in ((CARD, "pass"), (without, "unchecked")):
+        made = paid(stack, encrypt(keys, "hpke-xwing", card)).json
+        charge = stack.sandbox("GET", f"/v1/charges/{made['gateway']['reference']}").json
+        assert charge["checks"]["cvc"] == said
     wrong = paid(stack, encrypt(keys, "jwe-p256", {**CARD, "number": "4000000000000127"}))
     assert (wrong.status, wrong.json["decline_code"]) == (402, "incorrect_cvc")
     declined = paid(stack, encrypt(keys, "hpke-xwing", {**CARD, "number": DECLINED}))
