@@ -54,6 +54,8 @@ WHO_MAY = {
     "key:rotate": "a",
     "key:compromise": "a",
     "key:destroy": "a",
+    "certificate:issue": "a",
+    "certificate:list": "r a",
     "custodian:enroll": "a",
     "custodian:list": "r a",
     "custodian:revoke": "a",
@@ -97,6 +99,7 @@ OF_THE_INSTALLATION = {
     if action.split(":")[0]
     in {
         "approval",
+        "certificate",
         "custodian",
         "finding",
         "ceremony",
@@ -115,7 +118,7 @@ LOOKING = {
     "payment:read", "payment:list", "refund:read", "token:read", "ledger:read", "journal:read",
     "journal:verify", "journal:export", "checkpoint:read", "api_key:list", "merchant:list",
     "key:list", "metrics:read", "system:doctor", "client_key:read",
-    "custodian:list", "approval:list", "finding:read",
+    "custodian:list", "approval:list", "finding:read", "certificate:list",
 }  # fmt: skip
 CONTAINING = {"api_key:revoke", "merchant:suspend", "merchant:resume"}
 

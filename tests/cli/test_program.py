@@ -120,7 +120,8 @@ def test_version() -> None:
         ("init", "--mode", "live"),
         ("up", "--port", "70000"),
         ("api-keys", "create", "--owner", "me"),
-        ("serve", "--role", "vault"),
+        ("serve", "--role", "console"),
+        ("serve", "--role", "nothing"),
     ],
 )
 def test_wrong_usage_is_2_and_names_the_help(words: tuple[str, ...], tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ s = Supervisor(
     workers=int(sys.argv[4]),
     server_module=sys.argv[5],
     restart_s=(0.1,),
+    split=sys.argv[6] == "split",
 )
 write_ready(Path(sys.argv[2]), s.start())
 sys.exit(s.wait())
@@ -56,9 +57,11 @@ class Stack:
         workers: int = 1,
         server_module: str = "strongroom.app.serving",
         environ: dict[str, str] | None = None,
+        split: bool = False,
     ) -> None:
         self._environ = {**os.environ, **(environ or {})}
         self._server_module = server_module
+        self._split = split
         self.data_dir = root / "data"
         self.ready_file = root / "ready.json"
         self._log = root / "stderr.log"
@@ -82,6 +85,7 @@ class Stack:
                     str(self._patience_s),
                     str(self._workers),
                     self._server_module,
+                    "split" if self._split else "whole",
                 ],
                 stdout=log,
                 stderr=log,

@@ -8,6 +8,7 @@ from tests.tidy.tree import report, room_of, source
 
 MAY_REVEAL = {
     "api/routes/reveal.py": "the answer of a reveal: its last step",
+    "app/handout.py": "keys, logins and gateways' secrets of a role into its files, mode 0600",
     "app/provisioning.py": "writes the first API keys into the ready file, mode 0600",
     "app/sandboxing.py": "hands the sandbox gateway its own test secrets",
     "cli/api_keys.py": "shows a new API key once, or writes it into a file, mode 0600",

@@ -44,6 +44,8 @@ RESOURCE_OF = {
     "key:rotate": "Installation",
     "key:compromise": "Installation",
     "key:destroy": "Installation",
+    "certificate:issue": "Installation",
+    "certificate:list": "Installation",
     "custodian:enroll": "Installation",
     "custodian:list": "Installation",
     "custodian:revoke": "Installation",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from strongroom.app.compose import House
+from strongroom.app.compose import House, Role
 from strongroom.app.settings import Settings
 from strongroom.app.unsealing import TRANSCRIPT, shares_roots
 from strongroom.journal import Entry, record
@@ -10,12 +10,12 @@ from strongroom.keys.ceremony import head_of
 from strongroom.storage import Change
 
 
-async def record_ceremonies(settings: Settings) -> None:
+async def record_ceremonies(settings: Settings, *, role: Role = "all") -> None:
     """Journal the head of the transcript of an installation whose root is shared out."""
     roots = shares_roots(settings)
     if not roots:
         return
-    async with House(settings) as house:
+    async with House(settings, role=role) as house:
         change = Change()
         entry = Entry(
             action="keys:ceremony:record",

@@ -1,13 +1,19 @@
-"""Builds the rooms of one process from its settings, lowest floor first, and closes them again."""
+"""Builds the rooms of one process from its settings and role, lowest floor first, and closes them.
+
+`all` is everything in one process. Apart, the `vault` has keys, cards and the journal's signer and
+no payments; `api` and `worker` have payments and no key: they call the vault.
+"""
 
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from typing import Literal
 
 from strongroom.access import ACTIONS, Authorizer
 from strongroom.api import ApiSettings, Metrics, Services, WireRenderer
 from strongroom.app.databases import target
+from strongroom.app.elsewhere import RemoteHasher, dial, keys_elsewhere
 from strongroom.app.readiness import HouseReadiness
 from strongroom.app.roots import open_roots
 from strongroom.app.settings import Settings
@@ -16,34 +22,58 @@ from strongroom.gateways import Routing, registry
 from strongroom.identity import Identity
 from strongroom.journal import MARKER, Journal, Sequencer, Witness
 from strongroom.kernel.clock import SystemClock
-from strongroom.keys import Keyring, ShredLedger
+from strongroom.kernel.errors import StrongroomError
+from strongroom.keys import KeyDesk, Keyring, LocalDesk, ShredLedger
 from strongroom.keys.anchor import FileAnchor
 from strongroom.keys.rotation import Rotation
 from strongroom.ledger import Ledger
 from strongroom.payments import Breaker, Context, Payments
 from strongroom.storage import Committer, Database
-from strongroom.vault import CardVault, EgressPolicy
+from strongroom.vault import CardVault, EgressPolicy, Vault
+from strongroom.vault.remote import Caller
 from strongroom.vault.rotation import CardRotation
 
 WITNESS_FILE = "journal.witness"
 KEYS_SEEN_FILE = "keys.witness"
+Role = Literal["all", "api", "vault", "worker"]
 
 
 class House:
-    """The opened rooms of one process."""
+    """The opened rooms of one process.
 
-    def __init__(self, settings: Settings) -> None:
+    Where the settings name a vault elsewhere, a house without a role has no keys either.
+    """
+
+    def __init__(self, settings: Settings, *, role: Role = "all") -> None:
+        if settings.vault is not None and role in ("all", "vault"):
+            if role == "vault":
+                raise _wrong_place("names another vault in [vault]")
+            role = "api"
+        if settings.vault is None and role in ("api", "worker"):
+            raise _wrong_place("does not name the vault in [vault]")
+        if role == "all" and settings.vault_listener is not None and not settings.has_every_login:
+            role = "vault"  # a command beside the vault on its own host
         self.settings = settings
+        self.role: Role = role
+        self.authorizer = Authorizer(mode=settings.mode)
         self.clock = SystemClock()
         self.metrics = Metrics()
+        self.caller: Caller | None = None
+        self._keyring: Keyring | None = None
+        self._sequencer: Sequencer | None = None
+        self._rotation: Rotation | None = None
+        self.shredded_again = 0
         self._stack = AsyncExitStack()
 
     async def open(self) -> House:
         """Open everything; on failure what was opened is closed and the error raised."""
         try:
             await self._open_storage()
-            await self._open_security()
-            self._open_money()
+            await self._open_vault()
+            if self.role != "vault":
+                self._open_callers()
+                self._open_money()
+            self._open_readiness()
         except BaseException:
             await self._stack.aclose()
             raise
@@ -59,6 +89,32 @@ class House:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    @property
+    def has_keys(self) -> bool:
+        """Whether the keys are in this process."""
+        return self.role in ("all", "vault")
+
+    @property
+    def keyring(self) -> Keyring:
+        """The keys; raises `keys_elsewhere` in a process without any."""
+        if self._keyring is None:
+            raise keys_elsewhere()
+        return self._keyring
+
+    @property
+    def sequencer(self) -> Sequencer:
+        """The journal's sequencer, which signs; raises `keys_elsewhere` where the keys are not."""
+        if self._sequencer is None:
+            raise keys_elsewhere()
+        return self._sequencer
+
+    @property
+    def rotation(self) -> Rotation:
+        """The rotation of keys; raises `keys_elsewhere` where the keys are not."""
+        if self._rotation is None:
+            raise keys_elsewhere()
+        return self._rotation
+
     async def _database(self, role: str, size: int) -> Database:
         database = Database(target(self.settings, role), size=size)
         await database.open()
@@ -72,17 +128,32 @@ class House:
         return committer
 
     async def _open_storage(self) -> None:
-        self.database = await self._database("strongroom_pay", 8)
-        self.vault_database = await self._database("strongroom_vault", 3)
-        self.journal_database = await self._database("strongroom_journal", 2)
-        self.committer = await self._committer("strongroom_pay", 2)
-        self.vault_committer = await self._committer("strongroom_vault", 1)
+        self.committers: dict[str, Committer] = {}
+        if self.role != "vault":
+            self.database = await self._database("strongroom_pay", 8)
+            self.committer = await self._committer("strongroom_pay", 2)
+            self.committers["payments"] = self.committer
+        if self.has_keys:
+            self.vault_database = await self._database("strongroom_vault", 3)
+            self.journal_database = await self._database("strongroom_journal", 2)
+            self.vault_committer = await self._committer("strongroom_vault", 1)
+            self.committers["vault"] = self.vault_committer
+        if self.role == "vault":
+            self.database, self.committer = self.vault_database, self.vault_committer
+        self.journal = Journal(self.database, clock=self.clock)
 
-    async def _open_security(self) -> None:
+    async def _open_vault(self) -> None:
+        """Open the vault with its keys, or the way to it."""
         settings = self.settings
+        if not self.has_keys and settings.vault is not None:
+            self.caller = dial(settings, settings.vault)
+            self._stack.push_async_callback(self.caller.close)
+            self.vault: Vault = self.caller.vault
+            self.desk: KeyDesk = self.caller.keys
+            return
         roots = open_roots(settings)
         self._stack.callback(roots.close)
-        self.keyring = await Keyring.open(
+        self._keyring = await Keyring.open(
             self.vault_database,
             self.vault_committer,
             roots.current,
@@ -90,46 +161,47 @@ class House:
             clock=self.clock,
             anchor=FileAnchor(settings.path(KEYS_SEEN_FILE)),
         )
-        self._stack.callback(self.keyring.close)
-        self.journal = Journal(self.database, clock=self.clock)
-        self.sequencer = Sequencer(
+        self._stack.callback(self._keyring.close)
+        self.desk = LocalDesk(self._keyring)
+        self._sequencer = Sequencer(
             self.journal_database,
-            self.keyring.signer(),
+            self._keyring.signer(),
             clock=self.clock,
             witness=Witness(settings.path(WITNESS_FILE)),
         )
+        vault = CardVault(
+            self.vault_database,
+            self.vault_committer,
+            self._keyring,
+            egress=_egress(settings),
+            ledger=ShredLedger(settings.path(settings.shred_ledger)),
+            clock=self.clock,
+        )
+        self._stack.push_async_callback(vault.close)
+        self.shredded_again = await vault.replay_shreds()
+        self.vault = vault
+        self._rotation = Rotation(self._keyring, CardRotation(self.vault_database, self._keyring))
+
+    def _open_callers(self) -> None:
+        settings = self.settings
         self.identity = Identity(
             self.database,
             self.committer,
             mode=settings.mode,
-            hasher=self.keyring.api_key_hasher(),
+            hasher=(
+                self.keyring.api_key_hasher()
+                if self.has_keys
+                else RemoteHasher(self.desk, clock=self.clock)
+            ),
             known_scopes=ACTIONS,
             clock=self.clock,
         )
         self._stack.push_async_callback(self.identity.close)
         self.authorizer = Authorizer(mode=settings.mode, refusals=self.identity.refusals)
-        self.connectors = registry(settings.accounts())
-        self.vault = CardVault(
-            self.vault_database,
-            self.vault_committer,
-            self.keyring,
-            egress=self._egress(),
-            ledger=ShredLedger(settings.path(settings.shred_ledger)),
-            clock=self.clock,
-        )
-        self._stack.push_async_callback(self.vault.close)
-        self.shredded_again = await self.vault.replay_shreds()
-        self.rotation = Rotation(self.keyring, CardRotation(self.vault_database, self.keyring))
-
-    def _egress(self) -> EgressPolicy:
-        origins = [o for c in self.connectors.values() for o in c.capabilities.origins]
-        private = tuple(o for o in origins if self.settings.mode == "test" and _is_loopback(o))
-        return EgressPolicy(
-            origins=tuple(o for o in origins if o not in private), private_origins=private
-        )
 
     def _open_money(self) -> None:
         settings = self.settings
+        self.connectors = registry(settings.accounts())
         self.ledger = Ledger(self.database)
         self.payments = Payments(
             Context(
@@ -150,39 +222,39 @@ class House:
             )
         )
         self.detection = Detection(self.database, self.committer, clock=self.clock)
-        self.readiness = HouseReadiness(
-            committers={"payments": self.committer, "vault": self.vault_committer},
-            database=self.database,
-            journal=self.journal,
-            sequencer=self.sequencer,
-            data_dir=settings.data_dir,
-        )
-        self.metrics.watch(
-            "commit_queue_depth", "Changes waiting to be written.", lambda: self.committer.depth
-        )
-        self.metrics.watch(
-            "commit_batch_size", "Mean Changes in one transaction.", self._batch_size
-        )
-        self.metrics.watch(
+        watch = self.metrics.watch
+        watch("commit_queue_depth", "Changes waiting to be written.", lambda: self.committer.depth)
+        watch("commit_batch_size", "Mean Changes in one transaction.", self._batch_size)
+        watch(
             "journal_lag_seconds",
             "Age of the oldest entry without a checkpoint.",
             self.journal.lag,
         )
-
-        self.metrics.watch(
-            "dek_cache_hit_ratio",
-            "Share of look-ups of data keys that the cache answered.",
-            self.keyring.hit_rate,
-        )
-        self.metrics.watch(
+        if self._keyring is not None:
+            watch(
+                "dek_cache_hit_ratio",
+                "Share of look-ups of data keys that the cache answered.",
+                self._keyring.hit_rate,
+            )
+        watch(
             "payments_unsettled",
             "Operations whose outcome is unknown for more than a minute.",
             self.payments.unsettled,
         )
-        self.metrics.watch(
+        watch(
             "findings_open",
             "Card data found outside the vault that nobody has taken on.",
             self.detection.open_count,
+        )
+
+    def _open_readiness(self) -> None:
+        self.readiness = HouseReadiness(
+            committers=self.committers,
+            database=self.database,
+            journal=self.journal,
+            sequencer=self._sequencer,
+            caller=self.caller,
+            data_dir=self.settings.data_dir,
         )
 
     def _batch_size(self) -> float:
@@ -213,6 +285,22 @@ class House:
         )
 
 
+def _egress(settings: Settings) -> EgressPolicy:
+    """Return where card data may go: to the gateways' addresses; their secrets are not needed."""
+    origins = [gateway.base_url for gateway in settings.gateways]
+    private = tuple(o for o in origins if settings.mode == "test" and _is_loopback(o))
+    return EgressPolicy(
+        origins=tuple(o for o in origins if o not in private), private_origins=private
+    )
+
+
 def _is_loopback(origin: str) -> bool:
     host = origin.split("://", 1)[-1].rsplit(":", 1)[0]
     return host in ("127.0.0.1", "localhost", "[::1]")
+
+
+def _wrong_place(problem: str) -> StrongroomError:
+    return StrongroomError(
+        "settings_invalid",
+        f"strongroom.toml {problem}; see docs/operations/split-vault.md for each role's settings.",
+    )

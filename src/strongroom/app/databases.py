@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from strongroom.app.settings import Settings
+from strongroom.kernel.errors import StrongroomError
 from strongroom.storage import Target
 from strongroom.storage.embedded import EmbeddedPostgres
 
@@ -18,4 +19,11 @@ def target(settings: Settings, role: str) -> Target:
     own = settings.database_urls.get(role)
     if own is not None:
         return Target(url=own)
-    return Target(url=settings.database_urls["strongroom_owner"], role=role)
+    owner = settings.database_urls.get("strongroom_owner")
+    if owner is None:
+        raise StrongroomError(
+            "settings_invalid",
+            f"This process has no login for the database role {role}; see "
+            "docs/operations/split-vault.md for which role of process has which.",
+        )
+    return Target(url=owner, role=role)

@@ -17,24 +17,45 @@ from strongroom.app import credentials
 from strongroom.app.ceremonies import record_ceremonies
 from strongroom.app.compose import House
 from strongroom.app.credentials import Credentials
+from strongroom.app.handout import TLS, CallingRole, certificates, hand_out, write_certificate
 from strongroom.app.initialize import prepare
 from strongroom.app.lifeline import hold_on
-from strongroom.app.settings import Settings, load, write_private
+from strongroom.app.settings import Settings, load, role_dir, write_private
 from strongroom.identity import Identity, KeyKind, KeySpec
 from strongroom.kernel.errors import StrongroomError
+from strongroom.kernel.limits import CERTIFICATE_DAYS_MAX
 from strongroom.keys import harden_process
 
 _ACTOR = "system:provisioning"
 
 
-async def provision(settings: Settings) -> None:
-    """Migrate, and in test mode make the demo merchant and its keys once."""
+async def provision(settings: Settings, *, vault: str | None = None) -> None:
+    """Migrate, and in test mode make the demo merchant and its keys once.
+
+    With `vault`, the address of a vault in a process of its own, what each role needs is written.
+    """
     await prepare(settings)
-    if settings.mode != "test" or credentials.read(settings.data_dir) is not None:
+    demo = settings.mode == "test" and credentials.read(settings.data_dir) is None
+    if not demo and vault is None:
         return
     async with House(settings) as house:
-        made = await _credentials(house.identity)
-    write_private(settings.path(credentials.FILE), msgspec.json.encode(made).decode())
+        if demo:
+            made = await _credentials(house.identity)
+            write_private(settings.path(credentials.FILE), msgspec.json.encode(made).decode())
+        if vault is not None:
+            await _split(house, vault)
+
+
+async def _split(house: House, vault: str) -> None:
+    """Give the vault its certificate, and each other role a directory of its own."""
+    data_dir = house.settings.data_dir
+    issued = await (await certificates(house)).issue(
+        "vault", days=CERTIFICATE_DAYS_MAX, actor=_ACTOR
+    )
+    write_certificate(issued, "vault", data_dir / TLS)
+    roles: tuple[CallingRole, ...] = ("api", "worker")
+    for role in roles:
+        await hand_out(house, role, role_dir(data_dir, role), vault=vault, actor=_ACTOR)
 
 
 async def _credentials(identity: Identity) -> Credentials:
@@ -59,12 +80,13 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="strongroom.app.provisioning")
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--lifeline", type=int, required=True)
+    parser.add_argument("--split-vault", help="HOST:PORT of the vault's own process")
     options = parser.parse_args(arguments)
     hold_on(options.lifeline)
     harden_process()
     try:
         settings = load(options.data_dir)
-        asyncio.run(provision(settings))
+        asyncio.run(provision(settings, vault=options.split_vault))
         asyncio.run(record_ceremonies(settings))
     except StrongroomError as error:
         sys.stderr.write(f"strongroom: {error.public} ({error.code}) {error.detail}\n")

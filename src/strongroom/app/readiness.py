@@ -18,6 +18,7 @@ from strongroom.kernel.clock import SystemClock
 from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.limits import COMMIT_QUEUE_MAX
 from strongroom.storage import Change, Committer, Database
+from strongroom.vault.remote import Caller
 
 PULSE_S = 1.0
 JOURNAL_LAG_MAX_S = 10.0
@@ -33,13 +34,15 @@ class HouseReadiness:
         committers: Mapping[str, Committer],
         database: Database,
         journal: Journal,
-        sequencer: Sequencer,
+        sequencer: Sequencer | None,
+        caller: Caller | None,
         data_dir: Path,
     ) -> None:
         self._committers = committers
         self._database = database
         self._journal = journal
         self._sequencer = sequencer
+        self._caller = caller
         self._data_dir = data_dir
         self._checks: list[Check] = [Check("starting", False, "starting")]
 
@@ -59,6 +62,8 @@ class HouseReadiness:
         checks.append(await self._bounded("journal", self._journal_moves()))
         for name, committer in self._committers.items():
             checks.append(await self._bounded(f"writes_{name}", self._writes(committer)))
+        if self._caller is not None:
+            checks.append(await self._bounded("vault", self._vault_answers(self._caller)))
         checks.append(self._disk())
         return checks
 
@@ -75,9 +80,13 @@ class HouseReadiness:
         await self._database.ping()
         return ""
 
+    async def _vault_answers(self, caller: Caller) -> str:
+        await caller.ping()
+        return ""
+
     async def _journal_moves(self) -> str:
         await self._journal.probe()
-        if self._sequencer.failure is not None:
+        if self._sequencer is not None and self._sequencer.failure is not None:
             return self._sequencer.failure.code
         return "journal_behind" if await self._journal.lag() > JOURNAL_LAG_MAX_S else ""
 

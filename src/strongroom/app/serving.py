@@ -1,4 +1,7 @@
-"""One server process: opens the house, answers HTTP, runs the workers, drains on SIGTERM."""
+"""One process of the service: opens its rooms, answers, runs its workers, drains on SIGTERM.
+
+`all` and `api` answer HTTP, `vault` answers other processes, `worker` answers nobody.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,16 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import get_args
 
 import uvicorn
 
 from strongroom.api import build, server_config
-from strongroom.app.compose import House
+from strongroom.app.compose import House, Role
+from strongroom.app.hosting import serving_vault
 from strongroom.app.lifeline import hold_on
 from strongroom.app.settings import Settings, load
 from strongroom.app.worker import Workers
@@ -35,49 +41,93 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(settings: Settings, sockets: list[socket.socket]) -> None:
-    """Serve HTTP on the given listening sockets until SIGTERM or SIGINT, then drain."""
-    async with House(settings) as house:
+async def serve(
+    settings: Settings,
+    sockets: list[socket.socket],
+    *,
+    role: Role = "all",
+    may_reveal: Collection[str] = (),
+) -> None:
+    """Serve on the given listening sockets until SIGTERM or SIGINT, then drain."""
+    async with House(settings, role=role) as house:
         workers = Workers(house)
-        api = build(house.services(), house.api_settings())
-        server = _Server(server_config(api))
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
+        if house.role == "vault":
+            serving = serving_vault(house, sockets[0], may_reveal=may_reveal)
+        elif house.role == "worker":
+            serving = _idle()
+        else:
+            serving = _serving_http(house, sockets)
         workers.start()
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*_GC_THRESHOLDS)
-        serving = asyncio.create_task(server.serve(sockets=sockets))
-        stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        await api.drain()
-        server.should_exit = True
-        await serving
-        stopping.cancel()
+        async with serving as ended:
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(*_GC_THRESHOLDS)
+            stopping = asyncio.ensure_future(_set(stop))
+            await asyncio.wait({ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
         await workers.stop()
 
 
-def run(settings: Settings, sockets: list[socket.socket]) -> None:
-    """Run one server process to its end, on uvloop."""
+@asynccontextmanager
+async def _serving_http(
+    house: House, sockets: list[socket.socket]
+) -> AsyncIterator[asyncio.Future[None]]:
+    """Answer HTTP for the block; yields what is done when the server ended by itself."""
+    api = build(house.services(), house.api_settings())
+    server = _Server(server_config(api))
+    serving = asyncio.create_task(server.serve(sockets=sockets))
+    try:
+        yield serving
+    finally:
+        await api.drain()
+        server.should_exit = True
+        await serving
+
+
+async def _set(event: asyncio.Event) -> None:
+    await event.wait()
+
+
+@asynccontextmanager
+async def _idle() -> AsyncIterator[asyncio.Future[None]]:
+    never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    yield never
+
+
+def run(
+    settings: Settings,
+    sockets: list[socket.socket],
+    *,
+    role: Role = "all",
+    may_reveal: Collection[str] = (),
+) -> None:
+    """Run one process to its end, on uvloop."""
     import uvloop
 
     harden_process()
-    uvloop.run(serve(settings, sockets))
+    uvloop.run(serve(settings, sockets, role=role, may_reveal=may_reveal))
 
 
 def main(arguments: list[str]) -> int:
     """Entry point of the processes a supervisor starts: listening socket and lifeline by number."""
     parser = argparse.ArgumentParser(prog="strongroom.app.serving")
     parser.add_argument("--data-dir", type=Path, required=True)
-    parser.add_argument("--fd", type=int, required=True)
+    parser.add_argument("--fd", type=int, help="listening socket of the HTTP face")
+    parser.add_argument("--vault-fd", type=int, help="listening socket of the vault")
+    parser.add_argument("--role", choices=get_args(Role), default="all")
+    parser.add_argument("--may-reveal", action="append", default=[])
     parser.add_argument("--lifeline", type=int, required=True)
     options = parser.parse_args(arguments)
     hold_on(options.lifeline)
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
     try:
-        run(load(options.data_dir), [socket.socket(fileno=options.fd)])
+        given = options.fd if options.vault_fd is None else options.vault_fd
+        sockets = [] if given is None else [socket.socket(fileno=given)]
+        run(load(options.data_dir), sockets, role=options.role, may_reveal=options.may_reveal)
     except StrongroomError as error:
         sys.stderr.write(f"strongroom: {error.public} ({error.code}) {error.detail}\n")
         return 1

@@ -43,6 +43,25 @@ class Gateway(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     webhook_secret_files: tuple[str, ...] = ()
 
 
+class VaultAddress(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the vault's process listens, and what this process proves itself with."""
+
+    address: str
+    authority: str = "tls/ca.pem"
+    certificate: str
+    key: str
+
+
+class VaultListener(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where this process listens as the vault; `may_reveal` names roles that may see numbers."""
+
+    address: str = "127.0.0.1:7443"
+    authority: str = "tls/ca.pem"
+    certificate: str = "tls/vault.pem"
+    key: str = "tls/vault.key"
+    may_reveal: tuple[Literal["api", "worker"], ...] = ()
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything an installation is told; times in seconds."""
 
@@ -62,6 +81,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     patience_s: float = 30
     concurrency_max: int = 1024
     ff1_export: bool = False
+    vault: VaultAddress | None = None
+    vault_listener: VaultListener | None = None
+    databases: Mapping[str, str] = {}
     data_dir: Path = Path(".")
     database_urls: Mapping[str, Secret[str]] = {}
 
@@ -79,9 +101,25 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             passphrase_file=self.root_passphrase_file,
         )
 
+    @property
+    def has_every_login(self) -> bool:
+        """Whether every database role can be taken from here, as a scan of everything needs."""
+        return self.embedded or "strongroom_owner" in self.database_urls
+
+    @property
+    def any_login(self) -> str:
+        """A database role that this process has a login of: the owner, or the first given."""
+        return "strongroom_owner" if self.has_every_login else next(iter(self.database_urls))
+
     def path(self, name: str) -> Path:
         """Return a file named in the settings; relative names lie in the data directory."""
         return self.data_dir / name
+
+    def listens_at(self, role: str) -> tuple[str, int]:
+        """Return host and port of a role's process, unless the command says otherwise."""
+        if role == "vault":
+            return address_of((self.vault_listener or VaultListener()).address)
+        return "127.0.0.1", 8080
 
     def secret(self, name: str) -> Secret[str]:
         """Read a secret file; raises `settings_invalid` when others may read it or it is empty."""
@@ -123,16 +161,43 @@ def load(data_dir: Path, environ: MutableMapping[str, str] = os.environ) -> Sett
         raise _invalid(f"{file}: {error}") from None
     if "root" in given and any(name.startswith("root_") for name in given):
         raise _invalid(f"{file}: name the root once, by [root] or by root_file and its key")
-    urls = database_urls(environ)
+    apart = read.vault is not None or read.vault_listener is not None
+    urls = database_urls(environ, owner_needed=not apart)
+    for role, name in read.databases.items():
+        if role not in _URLS:
+            raise _invalid(f"{file}: [databases] names {role[:40]!r}, which is no role")
+        urls.setdefault(role, read_secret(data_dir / name))
+    if read.vault is not None and not urls:
+        raise _invalid(f"{file}: name strongroom_pay's URL in [databases], or in a variable")
     return msgspec.structs.replace(read, data_dir=data_dir.resolve(), database_urls=urls)
 
 
-def database_urls(environ: MutableMapping[str, str]) -> dict[str, Secret[str]]:
+def database_urls(
+    environ: MutableMapping[str, str], *, owner_needed: bool = True
+) -> dict[str, Secret[str]]:
     """Return the given database URLs by role and take them out of the environment."""
     found = {role: Secret(environ.pop(name)) for role, name in _URLS.items() if environ.get(name)}
-    if found and "strongroom_owner" not in found:
+    if owner_needed and found and "strongroom_owner" not in found:
         raise _invalid("STRONGROOM_DATABASE_URL must be set when another database URL is")
     return found
+
+
+def role_dir(data_dir: Path, role: str) -> Path:
+    """Return the directory of a role's own process beside the vault on one machine."""
+    return data_dir / "roles" / role
+
+
+def address_of(text: str) -> tuple[str, int]:
+    """Return host and port of an address such as `10.0.0.5:7443` or `[::1]:7443`.
+
+    Raises:
+        StrongroomError: `settings_invalid`.
+    """
+    host, colon, port = text.rpartition(":")
+    host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if not (colon and host and port.isdecimal() and 0 < int(port) < 65_536):
+        raise _invalid("an address must be HOST:PORT")
+    return host, int(port)
 
 
 def read_secret(path: Path) -> Secret[str]:

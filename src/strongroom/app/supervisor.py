@@ -1,8 +1,8 @@
 """`strongroom up`: the whole program on one machine as a tree of processes.
 
 The supervisor starts the embedded PostgreSQL, the sandbox gateway (test mode) and the server
-processes, brings back what dies, and stops all in order. Whatever kills the supervisor ends the
-tree; the next start recovers what was under way.
+processes (split: the vault, a worker and API processes), brings back what dies, and stops all in
+order. Whatever kills the supervisor ends the tree; the next start recovers what was under way.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import msgspec
 
 from strongroom.app.credentials import read as read_credentials
 from strongroom.app.initialize import SANDBOX_SECRET, SANDBOX_WEBHOOK_SECRET, install
-from strongroom.app.settings import FILE, Gateway, Mode, Settings, load, write_private
+from strongroom.app.settings import FILE, Gateway, Mode, Settings, load, role_dir, write_private
 from strongroom.app.unsealing import Unsealing, inherited_keys, unseal
 from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.limits import DRAIN_TIMEOUT_S
@@ -35,6 +35,7 @@ RESTART_S = (0.1, 0.5, 1.0, 2.0, 5.0)
 _SETTLED_S = 2.0
 """A child that lived so long is not in a crash loop: it comes back at once."""
 _BACKLOG = 2048
+_VAULT_HOST = "127.0.0.1"
 
 
 class Ready(msgspec.Struct, frozen=True):
@@ -58,6 +59,7 @@ class Supervisor:
         port: TCP port on `host`; 0 takes a free one.
         workers: server processes that share the port.
         patience_s: how long recovery leaves an operation to its request, in seconds.
+        split: whether the vault runs as a process of its own, which alone has the keys.
         restart_s: pauses before a child that keeps dying is started again, in seconds.
         server_module: the module that a server process runs; benchmarks put a profiler around it.
     """
@@ -73,6 +75,7 @@ class Supervisor:
         patience_s: float | None = None,
         server_module: str = "strongroom.app.serving",
         restart_s: tuple[float, ...] = RESTART_S,
+        split: bool = False,
     ) -> None:
         self._data_dir = data_dir.resolve()
         self._host = host
@@ -82,6 +85,7 @@ class Supervisor:
         self._patience_s = patience_s
         self._server_module = server_module
         self._restart_s = restart_s
+        self._split = split
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._died: dict[str, int] = {}
         self._started_at: dict[str, float] = {}
@@ -113,9 +117,9 @@ class Supervisor:
         return 0
 
     def stop(self) -> None:
-        """Drain the servers, then stop the sandbox and the database."""
+        """Drain the servers, then the worker and the vault; then stop the sandbox and database."""
         self._stopping = True
-        for name in sorted(self._children, key=lambda n: not n.startswith("server")):
+        for name in sorted(self._children, key=_stops):
             _end(self._children[name], DRAIN_TIMEOUT_S + 10)
         self._children.clear()
         if self._postgres is not None:
@@ -137,9 +141,13 @@ class Supervisor:
             self._postgres.start()
         sandbox_url = self._start_sandbox() if settings.mode == "test" else None
         self._write_settings(settings, sandbox_url)
+        if self._split:
+            self._vault_socket = socket.create_server((_VAULT_HOST, 0), backlog=_BACKLOG)
+            self._vault_socket.set_inheritable(True)
         self._provision()
-        for number in range(self._workers):
-            self._spawn_server(f"server-{number}")
+        names = [f"server-{number}" for number in range(self._workers)]
+        for name in ["vault", "worker", *names] if self._split else names:
+            self._spawn_server(name)
         self._await_ready()
         return self._ready(sandbox_url)
 
@@ -202,7 +210,11 @@ class Supervisor:
         return None
 
     def _provision(self) -> None:
-        child = self._spawn("provisioning", "strongroom.app.provisioning", [])
+        options = []
+        if self._split:
+            port = self._vault_socket.getsockname()[1]
+            options = [f"--split-vault={_VAULT_HOST}:{port}"]
+        child = self._spawn("provisioning", "strongroom.app.provisioning", options)
         try:
             code = child.wait(timeout=READY_TIMEOUT_S)
         except subprocess.TimeoutExpired:
@@ -213,21 +225,38 @@ class Supervisor:
             raise StrongroomError("start_failed", "The installation could not be prepared.")
 
     def _spawn_server(self, name: str) -> None:
+        """Start a server process; apart from the vault, split ones get their own directory only."""
+        if name == "vault":
+            number = self._vault_socket.fileno()
+            options = ["--role=vault", f"--vault-fd={number}", "--may-reveal=api"]
+            self._spawn(name, "strongroom.app.serving", options, descriptors=(number,))
+            return
+        if name == "worker":
+            home = role_dir(self._data_dir, "worker")
+            self._spawn(name, "strongroom.app.serving", ["--role=worker"], data_dir=home)
+            return
         self._spawn(
             name,
             self._server_module,
-            [f"--fd={self._socket.fileno()}"],
+            [f"--fd={self._socket.fileno()}", *(["--role=api"] if self._split else [])],
             descriptors=(self._socket.fileno(),),
+            data_dir=role_dir(self._data_dir, "api") if self._split else None,
         )
 
     def _spawn(
-        self, name: str, module: str, options: list[str], *, descriptors: tuple[int, ...] = ()
+        self,
+        name: str,
+        module: str,
+        options: list[str],
+        *,
+        descriptors: tuple[int, ...] = (),
+        data_dir: Path | None = None,
     ) -> subprocess.Popen[bytes]:
         command = [
             sys.executable,
             "-m",
             module,
-            f"--data-dir={self._data_dir}",
+            f"--data-dir={data_dir or self._data_dir}",
             f"--lifeline={self._read_end}",
             *options,
         ]
@@ -245,8 +274,8 @@ class Supervisor:
         return child
 
     def _needs_keys(self, name: str) -> bool:
-        """Return whether a child opens the root: all but the gateway do."""
-        return name != "sandbox"
+        """Return whether a child opens the root: of split ones the vault, else all servers."""
+        return name in ("provisioning", "vault") if self._split else name != "sandbox"
 
     def _revive(self) -> None:
         for name, child in list(self._children.items()):
@@ -288,6 +317,12 @@ class Supervisor:
             sandbox_url=sandbox_url,
             pid=os.getpid(),
         )
+
+
+def _stops(name: str) -> int:
+    """Return a child's turn to stop: those that call others first."""
+    order = ("server", "worker", "vault")
+    return next((n for n, first in enumerate(order) if name.startswith(first)), len(order))
 
 
 def write_ready(path: Path, ready: Ready) -> None:

@@ -1,4 +1,4 @@
-"""What a process does besides answering: sequencing, recovery, purging, flushing.
+"""What a process does besides answering: sequencing, recovery, purging, flushing, each its role's.
 
 Every loop keeps going when a round fails; what failed is logged by its code, never with values.
 """
@@ -32,37 +32,50 @@ class Workers:
     def __init__(self, house: House) -> None:
         self._house = house
         self._tasks: list[asyncio.Task[None]] = []
+        self._sequencing: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Start every loop."""
+        """Start every loop that is this role's."""
         house = self._house
-        self._tasks = [
-            asyncio.create_task(house.sequencer.run()),
-            asyncio.create_task(house.readiness.run()),
-            _every(RECOVERY_S, "recovery", house.payments.recover),
-            _every(REFUSALS_S, "refusals", house.identity.flush_refusals),
-            _every(USAGE_S, "usage", house.identity.flush_usage),
-            _every(limits.KEY_REFRESH_S, "keys", house.keyring.refresh),
-            _every(ROTATION_S, "rotation", house.rotation.work),
-            _every(CRYPTOPERIODS_S, "cryptoperiods", house.rotation.start_overdue),
-            _every(PURGE_S, "purge_cards", house.vault.purge_expired),
-            _every(PURGE_S, "purge_payments", house.payments.purge),
-            _every(SCAN_S, "scan", self._scan, first_s=SCAN_S),
-        ]
+        self._tasks = [asyncio.create_task(house.readiness.run())]
+        if house.has_keys:
+            self._sequencing = asyncio.create_task(house.sequencer.run())
+            self._tasks += [
+                _every(limits.KEY_REFRESH_S, "keys", house.keyring.refresh),
+                _every(ROTATION_S, "rotation", house.rotation.work),
+                _every(CRYPTOPERIODS_S, "cryptoperiods", house.rotation.start_overdue),
+                _every(PURGE_S, "purge_cards", house.vault.purge_expired),
+            ]
+        if house.role != "vault":
+            self._tasks.append(_every(REFUSALS_S, "refusals", house.identity.flush_refusals))
+        if house.role in ("all", "api"):
+            self._tasks.append(_every(USAGE_S, "usage", house.identity.flush_usage))
+        if house.role in ("all", "worker"):
+            self._tasks += [
+                _every(RECOVERY_S, "recovery", house.payments.recover),
+                _every(PURGE_S, "purge_payments", house.payments.purge),
+            ]
+        if house.has_keys and house.settings.has_every_login:
+            self._tasks.append(_every(SCAN_S, "scan", self._scan, first_s=SCAN_S))
 
     async def _scan(self) -> None:
         """Hunt for leaks once a day, in a process of its own; one of all processes does it."""
-        if await self._house.detection.is_due(every_s=EVERY_S):
-            await run_apart(self._house.settings.data_dir)
+        house = self._house
+        if house.role == "vault" or await house.detection.is_due(every_s=EVERY_S):
+            await run_apart(house.settings.data_dir)  # looks itself whether it is due
 
     async def stop(self) -> None:
         """Stop the loops; the sequencer finishes its step and what is pending is flushed."""
         house = self._house
-        house.sequencer.stop()
-        for task in self._tasks[1:]:
+        if self._sequencing is not None:
+            house.sequencer.stop()
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks[1:], return_exceptions=True)
-        await asyncio.wait(self._tasks[:1], timeout=5)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._sequencing is not None:
+            await asyncio.wait([self._sequencing], timeout=5)
+        if house.role == "vault":
+            return
         try:
             await house.identity.flush_refusals(final=True)
             await house.identity.flush_usage()

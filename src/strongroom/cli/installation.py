@@ -42,7 +42,8 @@ def in_house(
     settings = load(data_dir)
 
     async def run() -> T:
-        await refuse_old_schema(settings)
+        apart = settings.vault is not None
+        await refuse_old_schema(settings, as_role="strongroom_pay" if apart else "strongroom_owner")
         async with House(settings) as house:
             actor = authorize(settings.mode, merchant=merchant, authorizer=house.authorizer)
             return await work(house, actor)
@@ -89,12 +90,14 @@ def database_running(settings: Settings) -> Iterator[bool]:
 
 
 @asynccontextmanager
-async def owner(settings: Settings) -> AsyncIterator[Database]:
-    """Open the database as its owner."""
+async def owner(
+    settings: Settings, *, as_role: str = "strongroom_owner"
+) -> AsyncIterator[Database]:
+    """Open the database as its owner, or as another role that only looks."""
     from strongroom.app import target
     from strongroom.storage import Database
 
-    database = Database(target(settings, "strongroom_owner"), size=2)
+    database = Database(target(settings, as_role), size=2)
     await database.open()
     try:
         yield database
@@ -106,7 +109,7 @@ async def refuse_old_schema(settings: Settings) -> None:
     """Raise `schema_behind` unless every migration of this release was applied."""
     from strongroom.storage.migrate import pending
 
-    async with owner(settings) as database:
+    async with owner(settings, as_role=settings.any_login) as database:
         missing = await pending(database)
     if missing:
         raise StrongroomError(

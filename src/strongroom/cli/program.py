@@ -15,6 +15,7 @@ from strongroom.cli.admin import register as _admin
 from strongroom.cli.api_keys import register as _api_keys
 from strongroom.cli.approvals import register as _approvals
 from strongroom.cli.ceremony import register as _ceremony
+from strongroom.cli.certificates import register as _certificates
 from strongroom.cli.command import FAILED, OK, PLAIN, UNAVAILABLE, USAGE
 from strongroom.cli.custodians import register as _custodians
 from strongroom.cli.demo import register as _demo
@@ -39,6 +40,7 @@ _UNAVAILABLE = {
     "service_unreachable",
     "start_failed",
     "storage_unavailable",
+    "vault_unavailable",
 }
 """Codes that mean: something this command needs is not there now."""
 
@@ -54,6 +56,7 @@ for _register in (
     _doctor,
     _admin,
     _api_keys,
+    _certificates,
     _journal,
     _custodians,
     _approvals,

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
 
@@ -34,6 +34,8 @@ ReadyFile = Annotated[
     Path | None,
     typer.Option("--ready-file", help="Write addresses and keys here (mode 0600) when ready."),
 ]
+Role = Literal["all", "api", "vault", "worker"]
+_ROLES: tuple[Role, ...] = get_args(Role)
 _WORKERS_MAX = 64
 
 
@@ -52,15 +54,18 @@ def up(
     workers: Annotated[
         int, typer.Option("--workers", min=1, max=_WORKERS_MAX, help="Server processes.")
     ] = 1,
+    split: Annotated[
+        bool,
+        typer.Option("--split", help="Run the vault, which alone has the keys, apart."),
+    ] = False,
     as_json: AsJson = False,
 ) -> int:
     """Run the whole service on this machine: database, servers, sandbox gateway in test mode."""
     with (
         suppress(KeyboardInterrupt),
-        started(data_dir, host=host, port=port, workers=workers, ready_file=ready_file) as (
-            supervisor,
-            ready,
-        ),
+        started(
+            data_dir, host=host, port=port, workers=workers, ready_file=ready_file, split=split
+        ) as (supervisor, ready),
     ):
         _tell_ready(ready, data_dir, ready_file, as_json=as_json)
         return supervisor.wait()
@@ -75,6 +80,7 @@ def started(
     port: int = 0,
     workers: int = 1,
     ready_file: Path | None = None,
+    split: bool = False,
 ) -> Iterator[tuple[Supervisor, Ready]]:
     """Start everything; at the end of the block everything is stopped, also after SIGTERM."""
     from strongroom.app import Supervisor, write_ready
@@ -83,7 +89,7 @@ def started(
     if ready_file is not None:
         ready_file.unlink(missing_ok=True)
     with stop_on_sigterm():
-        supervisor = Supervisor(data_dir, host=host, port=port, workers=workers)
+        supervisor = Supervisor(data_dir, host=host, port=port, workers=workers, split=split)
         try:
             ready = _start(supervisor)
             if ready_file is not None:
@@ -132,14 +138,20 @@ def _tell_ready(ready: Ready, data_dir: Path, ready_file: Path | None, *, as_jso
 
 def serve(
     data_dir: DataDir = DEFAULT_DATA_DIR,
-    host: Host = "127.0.0.1",
-    port: Port = 8080,
+    host: Annotated[
+        str | None,
+        typer.Option("--host", help="Address; 127.0.0.1, for the vault that of its settings."),
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option("--port", min=0, max=65535, help="TCP port; 8080, for the vault 7443."),
+    ] = None,
     role: Annotated[
-        str, typer.Option("--role", help="Which roles this process has; only 'all' for now.")
+        str, typer.Option("--role", help="all, vault, api or worker: what this process does.")
     ] = "all",
     as_json: AsJson = False,
 ) -> int:
-    """Run one server process of an initialized installation."""
+    """Run one process of an initialized installation."""
     import asyncio
 
     from strongroom.app import load, run
@@ -147,21 +159,34 @@ def serve(
     from strongroom.app.unsealing import unseal
     from strongroom.cli.installation import database_running, refuse_old_schema
 
-    if role != "all":
-        raise typer.BadParameter("only 'all' is there: no other role runs alone yet.")
+    known = _role(role)
     settings = load(data_dir)
     authorize(settings.mode)
     with stop_on_sigterm(), ExitStack() as stack:
-        listener = _listen(host, port)
-        waiting = unseal(settings, listener)
-        if waiting is not None:
-            stack.callback(waiting.close)
+        listener = None
+        if known != "worker":
+            usual = settings.listens_at(known)
+            listener = _listen(host or usual[0], usual[1] if port is None else port)
+        if known in ("all", "vault"):
+            waiting = unseal(settings, listener)
+            if waiting is not None:
+                stack.callback(waiting.close)
         stack.enter_context(database_running(settings))
         asyncio.run(refuse_old_schema(settings))
-        asyncio.run(record_ceremonies(settings))
-        _tell_serving(f"http://{host}:{listener.getsockname()[1]}", as_json=as_json)
-        run(settings, [listener])
+        if known in ("all", "vault"):
+            asyncio.run(record_ceremonies(settings, role=known))
+        _tell_serving(known, listener, as_json=as_json)
+        run(settings, [] if listener is None else [listener], role=known)
     return OK
+
+
+def _role(text: str) -> Role:
+    for known in _ROLES:
+        if text == known:
+            return known
+    if text == "console":
+        raise typer.BadParameter("console is not there yet; operators use the command line.")
+    raise typer.BadParameter("--role is all, vault, api or worker.")
 
 
 def _listen(host: str, port: int) -> Any:
@@ -176,13 +201,17 @@ def _listen(host: str, port: int) -> Any:
         ) from None
 
 
-def _tell_serving(url: str, *, as_json: bool) -> None:
+def _tell_serving(role: Role, listener: Any, *, as_json: bool) -> None:
     from strongroom.cli.show import console, print_json
 
+    where = None if listener is None else "{}:{}".format(*listener.getsockname()[:2])
+    url = f"http://{where}" if role in ("all", "api") else where
     if as_json:
         print_json({"url": url, "pid": os.getpid()})
-    else:
-        console().print(f"Strongroom answers on {url}. Ctrl-C or SIGTERM drains and stops it.")
+        return
+    who = {"vault": "The vault", "worker": "The worker"}.get(role, "Strongroom")
+    told = f"{who} runs" if url is None else f"{who} answers on {url}"
+    console().print(f"{told}. Ctrl-C or SIGTERM drains and stops it.")
 
 
 def sandbox(

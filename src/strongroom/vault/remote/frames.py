@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import enum
 import struct
-from collections.abc import Iterator
 
 import msgspec
 
@@ -69,32 +68,42 @@ def frame(kind: Kind, call: int = 0, body: bytes = b"") -> bytes:
 
 
 class Parser:
-    """Cuts a stream of bytes into frames; holds at most one incomplete frame."""
+    """Cuts a stream of bytes into frames, one at a time: who takes no more, reads no more."""
 
     def __init__(self) -> None:
         self._held = bytearray()
+        self._at = 0
 
-    def feed(self, data: bytes) -> Iterator[Frame]:
-        """Yield the frames that `data` completes.
+    def feed(self, data: bytes) -> None:
+        """Take what came."""
+        self._held += data
+
+    def next(self) -> Frame | None:
+        """Return the next whole frame, None when more must come first.
 
         Raises:
             Malformed: as soon as the head of a frame is wrong, before its body is taken.
         """
         held = self._held
-        held += data
-        at = 0
-        while len(held) - at >= _HEAD.size:
-            length, version, kind, call = _HEAD.unpack_from(held, at)
-            if version != VERSION:
-                raise Malformed("version")
-            if not _AFTER_LENGTH <= length <= VAULT_FRAME_MAX_BYTES:
-                raise Malformed("length")
-            if kind not in _KINDS:
-                raise Malformed("kind")
-            end = at + 4 + length
-            if len(held) < end:
-                break
-            body = bytes(held[at + _HEAD.size : end])
-            at = end
-            yield Frame(kind, call, body)
-        del held[:at]
+        if len(held) - self._at < _HEAD.size:
+            self._let_go()
+            return None
+        length, version, kind, call = _HEAD.unpack_from(held, self._at)
+        if version != VERSION:
+            raise Malformed("version")
+        if not _AFTER_LENGTH <= length <= VAULT_FRAME_MAX_BYTES:
+            raise Malformed("length")
+        if kind not in _KINDS:
+            raise Malformed("kind")
+        end = self._at + 4 + length
+        if len(held) < end:
+            self._let_go()
+            return None
+        body = bytes(held[self._at + _HEAD.size : end])
+        self._at = end
+        return Frame(kind, call, body)
+
+    def _let_go(self) -> None:
+        """Let go of the frames that were taken."""
+        del self._held[: self._at]
+        self._at = 0

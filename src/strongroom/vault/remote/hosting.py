@@ -178,7 +178,7 @@ class PeerConnection(Stream):
         task = self._loop.create_task(self._do(got, verb, call))
         if got.kind == Kind.TELL:
             self._told.add(task)
-            task.add_done_callback(self._told.discard)
+            task.add_done_callback(self._told_done)
         else:
             self._calls[got.call] = task
             task.add_done_callback(lambda _: self._done(got.call))
@@ -284,16 +284,24 @@ class PeerConnection(Stream):
         self._calls.pop(call, None)
         self._throttle()
 
+    def _told_done(self, task: asyncio.Task[None]) -> None:
+        self._told.discard(task)
+        self._throttle()
+
     def _throttle(self) -> None:
-        """Read no more while too much is under way: the peer's writes then wait too."""
+        """Take no more while too much is under way: the peer's writes then wait too."""
         full = len(self._calls) + len(self._told) >= VAULT_PEER_CALLS_MAX
-        if self.transport is None or full == self._paused or self.lost:
+        if full == self._paused or self.lost:
             return
         self._paused = full
         if full:
-            self.transport.pause_reading()
+            self.pause_frames()
         else:
-            self.transport.resume_reading()
+            self._loop.call_soon(self._resume)
+
+    def _resume(self) -> None:
+        if not self._paused:
+            self.resume_frames()
 
     def _refuse(self, reason: str, *, name: str = "") -> None:
         known = name or ("unknown" if self._peer is None else self._peer.name)

@@ -53,8 +53,8 @@ class Listener:
             await asyncio.gather(self._following, return_exceptions=True)
         if self._server is not None:
             self._server.close()
-        await self._host.drain(drain_s)
         self._socket.close()
+        await self._host.drain(drain_s)
 
     async def _accept(self) -> None:
         """Listen with the certificate files as they are now; earlier connections stay."""

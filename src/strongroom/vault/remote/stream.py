@@ -24,6 +24,7 @@ class Stream(asyncio.Protocol):
         self._writable.set()
         self._loop = asyncio.get_running_loop()
         self.lost = False
+        self._full = False
 
     # --- for subclasses ---
 
@@ -83,14 +84,8 @@ class Stream(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Cut what came into frames."""
-        try:
-            for got in self._parser.feed(data):
-                self.on_frame(got)
-                if self.lost:
-                    return
-        except Malformed as problem:
-            self.on_malformed(problem.reason)
-            self.abort()
+        self._parser.feed(data)
+        self._take_frames()
 
     def eof_received(self) -> bool:
         """Close our side too."""
@@ -103,6 +98,28 @@ class Stream(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Let senders go on."""
         self._writable.set()
+
+    def pause_frames(self) -> None:
+        """Take no more frames, not even those that were read already."""
+        self._full = True
+        if self.transport is not None:
+            self.transport.pause_reading()
+
+    def resume_frames(self) -> None:
+        """Take frames again."""
+        self._full = False
+        self._take_frames()
+        if not self._full and self.transport is not None and not self.lost:
+            self.transport.resume_reading()
+
+    def _take_frames(self) -> None:
+        try:
+            while not (self._full or self.lost) and (got := self._parser.next()) is not None:
+                self.on_frame(got)
+        except Malformed as problem:
+            self._full = True
+            self.on_malformed(problem.reason)
+            self.abort()
 
     def _flush(self) -> None:
         out, self._out = self._out, []

@@ -1,0 +1,67 @@
+"""What a process without keys has in their place: the remote vault, and hashes asked for.
+
+Nothing here can open a record, sign or hash by itself: the keys stay with the vault's process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import OrderedDict
+from collections.abc import Awaitable
+
+from strongroom.app.settings import Settings, VaultAddress, address_of
+from strongroom.kernel.clock import Clock
+from strongroom.kernel.errors import StrongroomError
+from strongroom.kernel.limits import KEY_CACHE_SIZE, KEY_CACHE_TTL_S
+from strongroom.kernel.secret import Secret
+from strongroom.keys import KeyDesk
+from strongroom.keys.certificates import trust_domain
+from strongroom.vault.remote import Caller, Dialer, Files
+
+
+def dial(settings: Settings, vault: VaultAddress) -> Caller:
+    """Return the way to the vault that the settings name; the first call connects."""
+    host, port = address_of(vault.address)
+    files = Files(
+        settings.path(vault.authority), settings.path(vault.certificate), settings.path(vault.key)
+    )
+    domain = trust_domain(settings.installation, settings.mode)
+    return Caller(Dialer(host, port, files=files, trust_domain=domain))
+
+
+class RemoteHasher:
+    """The keyed hash of API keys, asked from the vault and remembered for minutes.
+
+    What is remembered is found by a hash under a key of this process only; no text is kept.
+    """
+
+    def __init__(self, desk: KeyDesk, *, clock: Clock) -> None:
+        self._desk = desk
+        self._monotonic = clock.monotonic
+        self._blind = os.urandom(32)
+        self._kept: OrderedDict[bytes, tuple[float, bytes]] = OrderedDict()
+
+    def __call__(self, data: bytes) -> bytes | Awaitable[bytes]:
+        """Return the hash, or what to await for it."""
+        blind = hashlib.blake2b(data, key=self._blind, digest_size=32).digest()
+        kept = self._kept.get(blind)
+        if kept is not None and kept[0] > self._monotonic():
+            self._kept.move_to_end(blind)
+            return kept[1]
+        return self._asked(blind, data)
+
+    async def _asked(self, blind: bytes, data: bytes) -> bytes:
+        digest = await self._desk.hash_api_key(Secret(data))
+        self._kept[blind] = (self._monotonic() + KEY_CACHE_TTL_S, digest)
+        while len(self._kept) > KEY_CACHE_SIZE:
+            self._kept.popitem(last=False)
+        return digest
+
+
+def keys_elsewhere() -> StrongroomError:
+    """Return `keys_elsewhere`: what was asked needs keys, and this process has none."""
+    return StrongroomError(
+        "keys_elsewhere",
+        "The keys are with the vault's process. Run this command where the vault runs.",
+    )

@@ -1,0 +1,136 @@
+"""Gives each role of process a directory of its own: its settings, its certificate, its login.
+
+An `api` or `worker` directory holds what that process needs and nothing that opens a card: no root
+file, no unlocking material, no login of the roles `strongroom_vault`, `_journal` or `_owner`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from strongroom.app.compose import House
+from strongroom.app.settings import FILE, Settings, address_of, write_private
+from strongroom.kernel.errors import StrongroomError
+from strongroom.kernel.limits import CERTIFICATE_DAYS_MAX
+from strongroom.kernel.secret import Secret
+from strongroom.keys.certificates import Certificates, Issued
+from strongroom.storage.embedded import EmbeddedPostgres
+
+CallingRole = Literal["api", "worker"]
+TLS = "tls"
+DATABASE_FILE = "database.url"
+
+
+async def certificates(house: House) -> Certificates:
+    """Return the authority of an opened installation."""
+    return Certificates(
+        house.vault_database,
+        house.vault_committer,
+        await house.keyring.certificate_signer(),
+        clock=house.clock,
+    )
+
+
+def write_certificate(issued: Issued, role: str, into: Path) -> list[Path]:
+    """Write certificate, key and authority as files of mode 0600; return which."""
+    into.mkdir(mode=0o700, parents=True, exist_ok=True)
+    files = [into / "ca.pem", into / f"{role}.pem", into / f"{role}.key"]
+    write_private(files[2], issued.key.reveal())
+    write_private(files[1], issued.certificate)
+    write_private(files[0], issued.authority)
+    return files
+
+
+async def hand_out(
+    house: House,
+    role: CallingRole,
+    out: Path,
+    *,
+    vault: str,
+    actor: str,
+    days: int = CERTIFICATE_DAYS_MAX,
+    database: Secret[str] | None = None,
+) -> Issued:
+    """Write the directory of a process that calls the vault at `vault` (HOST:PORT).
+
+    With an embedded database its login is written too; a given one is named by a variable there.
+
+    Raises:
+        StrongroomError: `settings_invalid`, `certificate_request_invalid`, `handout_refused`.
+    """
+    address_of(vault)
+    _refuse_home(house.settings, out)
+    issued = await (await certificates(house)).issue(role, days=days, actor=actor)
+    _write(house.settings, role, out, vault=vault, issued=issued, database=database)
+    return issued
+
+
+def _refuse_home(settings: Settings, out: Path) -> None:
+    if out.resolve() == settings.data_dir:
+        raise StrongroomError(
+            "handout_refused", "The vault's own directory cannot be handed out; name another."
+        )
+
+
+def _write(
+    settings: Settings,
+    role: str,
+    out: Path,
+    *,
+    vault: str,
+    issued: Issued,
+    database: Secret[str] | None,
+) -> None:
+    out.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_certificate(issued, role, out / TLS)
+    if database is None and settings.embedded:
+        database = EmbeddedPostgres(settings.data_dir).url("strongroom_pay")
+    if database is not None:
+        write_private(out / DATABASE_FILE, database.reveal() + "\n")
+    for gateway in settings.gateways:
+        for name in (gateway.secret_file, *gateway.webhook_secret_files):
+            write_private(out / Path(name).name, settings.secret(name).reveal() + "\n")
+    write_private(out / FILE, _text(settings, role, vault, with_database=database is not None))
+
+
+def _text(settings: Settings, role: str, vault: str, *, with_database: bool) -> str:
+    """Return the settings of a role: what it needs, named one by one."""
+    lines = [
+        f"# Settings of the role {role}; docs/operations/split-vault.md explains each.",
+        f'installation = "{settings.installation}"',
+        f'mode = "{settings.mode}"',
+        f"public_url = {_quoted(settings.public_url)}",
+        f"behind_tls = {_quoted(settings.behind_tls)}",
+        f"default_gateway = {_quoted(settings.default_gateway)}",
+        f"cors_origins = {_quoted(settings.cors_origins)}",
+        f"patience_s = {float(settings.patience_s)!r}",
+        f"concurrency_max = {settings.concurrency_max}",
+        "",
+        "[vault]",
+        f"address = {_quoted(vault)}",
+        f'authority = "{TLS}/ca.pem"',
+        f'certificate = "{TLS}/{role}.pem"',
+        f'key = "{TLS}/{role}.key"',
+    ]
+    if with_database:
+        lines += ["", "[databases]", f'strongroom_pay = "{DATABASE_FILE}"']
+    for gateway in settings.gateways:
+        webhooks = tuple(Path(name).name for name in gateway.webhook_secret_files)
+        lines += [
+            "",
+            "[[gateways]]",
+            f"name = {_quoted(gateway.name)}",
+            f"connector = {_quoted(gateway.connector)}",
+            f"base_url = {_quoted(gateway.base_url)}",
+            f"secret_file = {_quoted(Path(gateway.secret_file).name)}",
+            f"webhook_secret_files = {_quoted(webhooks)}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(value: object) -> str:
+    """Return a value as TOML writes it: what JSON and TOML share."""
+    return msgspec.json.encode(value).decode()
