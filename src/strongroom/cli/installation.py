@@ -42,8 +42,7 @@ def in_house(
     settings = load(data_dir)
 
     async def run() -> T:
-        apart = settings.vault is not None
-        await refuse_old_schema(settings, as_role="strongroom_pay" if apart else "strongroom_owner")
+        await refuse_old_schema(settings)
         async with House(settings) as house:
             actor = authorize(settings.mode, merchant=merchant, authorizer=house.authorizer)
             return await work(house, actor)

@@ -163,7 +163,7 @@ def serve(
     settings = load(data_dir)
     authorize(settings.mode)
     with stop_on_sigterm(), ExitStack() as stack:
-        listener = None
+        listener: Any = None
         if known != "worker":
             usual = settings.listens_at(known)
             listener = _listen(host or usual[0], usual[1] if port is None else port)
