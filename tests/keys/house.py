@@ -16,9 +16,11 @@ import asyncpg
 from strongroom.journal import MARKER
 from strongroom.kernel.ids import new_id, new_uuid7
 from strongroom.keys import Keyring, SealedFileRoot
+from strongroom.keys.rotation import Job, Level, Rotation
 from strongroom.storage import Committer, Database
 from strongroom.storage.embedded import EmbeddedPostgres
 from strongroom.storage.migrate import migrate
+from strongroom.vault.rotation import CardRotation
 from tests.support.postgres import drop_database, fresh_database
 
 
@@ -59,6 +61,20 @@ class House:
     async def keyring(self, **options: Any) -> Keyring:
         options.setdefault("clock", self.clock)
         return await Keyring.open(self.database, self.committer, self.root, **options)
+
+    def rotation(self, keyring: Keyring, **options: Any) -> Rotation:
+        options.setdefault("settle_s", 0)
+        return Rotation(keyring, CardRotation(self.database, keyring), **options)
+
+    async def rotated(self, keyring: Keyring, level: Level, **options: Any) -> Job:
+        """Rotate a level from beginning to end."""
+        self.clock.move(1)
+        rotation = self.rotation(keyring)
+        await rotation.start(level, rate=0, **options)
+        done = await rotation.work()
+        assert done is not None and (done.state, done.problem) == ("done", None)
+        await keyring.refresh()
+        return done
 
     async def as_role(self, role: str) -> asyncpg.Connection[Any]:
         return await asyncpg.connect(**self.server.connect_kwargs(role, database=self.name))

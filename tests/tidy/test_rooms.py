@@ -78,7 +78,7 @@ SIDE_DOORS = {
     "strongroom.vault.remote": {"app"},
     "strongroom.app.handout": {"cli"},
     "strongroom.gateways.sandbox_server": {"app", "cli"},
-    "strongroom.keys.anchor": {"app"},
+    "strongroom.keys.anchor": {"app", "cli"},
     "strongroom.keys.dual_control": {"app", "cli"},
     "strongroom.keys.inventory": {"cli"},
     "strongroom.keys.rotation": {"app", "cli"},

@@ -24,6 +24,7 @@ from strongroom.journal import MARKER, Journal, Sequencer, Witness
 from strongroom.kernel.clock import SystemClock
 from strongroom.kernel.errors import StrongroomError
 from strongroom.keys import KeyDesk, Keyring, LocalDesk, ShredLedger
+from strongroom.keys.anchor import FILE as KEYS_SEEN_FILE
 from strongroom.keys.anchor import FileAnchor
 from strongroom.keys.rotation import Rotation
 from strongroom.ledger import Ledger
@@ -34,7 +35,6 @@ from strongroom.vault.remote import Caller
 from strongroom.vault.rotation import CardRotation
 
 WITNESS_FILE = "journal.witness"
-KEYS_SEEN_FILE = "keys.witness"
 Role = Literal["all", "api", "vault", "worker"]
 
 
@@ -230,12 +230,8 @@ class House:
             "Age of the oldest entry without a checkpoint.",
             self.journal.lag,
         )
-        if self._keyring is not None:
-            watch(
-                "dek_cache_hit_ratio",
-                "Share of look-ups of data keys that the cache answered.",
-                self._keyring.hit_rate,
-            )
+        if self._keyring is not None and self._rotation is not None:
+            self._watch_keys(self._keyring, self._rotation)
         watch(
             "payments_unsettled",
             "Operations whose outcome is unknown for more than a minute.",
@@ -245,6 +241,30 @@ class House:
             "findings_open",
             "Card data found outside the vault that nobody has taken on.",
             self.detection.open_count,
+        )
+
+    def _watch_keys(self, keyring: Keyring, rotation: Rotation) -> None:
+        watch = self.metrics.watch
+        watch(
+            "dek_cache_hit_ratio",
+            "Share of look-ups of data keys that the cache answered.",
+            keyring.hit_rate,
+        )
+        watch(
+            "key_days_left",
+            "Days until the first active key's cryptoperiod ends.",
+            rotation.days_left,
+        )
+        watch(
+            "keys_compromised",
+            "Compromised keys that are not destroyed yet.",
+            rotation.compromised,
+        )
+        watch("rotation_jobs_open", "Rotations under way or resting.", rotation.open_jobs)
+        watch(
+            "rotation_cards_left",
+            "Cards that open rotations have still to move to a newer key.",
+            rotation.cards_left,
         )
 
     def _open_readiness(self) -> None:

@@ -11,7 +11,7 @@ from strongroom.cli.model import Finding, fail, ok, warn
 from strongroom.journal import verify_proof, verify_store
 from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.ids import id_from
-from strongroom.kernel.limits import KEY_USES_WARN
+from strongroom.kernel.limits import KEY_USES_WARN, KEY_WARN_DAYS
 from strongroom.storage import Database
 from strongroom.storage.migrate import pending
 
@@ -87,6 +87,16 @@ async def keys(house: House) -> Finding:
     worn = [key.id for key in inventory if (key.uses_reserved or 0) > KEY_USES_WARN]
     if worn:
         return warn("keys", f"worn: {', '.join(worn)}", "Rotate them before 2^31 uses.")
+    compromised = [key.id for key in inventory if key.state == "compromised"]
+    if compromised:
+        told = f"compromised: {', '.join(compromised)}"
+        return warn("keys", told, "See docs/operations/key-compromise.md.")
+    ending = [
+        key.id for key in inventory if key.days_left is not None and key.days_left <= KEY_WARN_DAYS
+    ]
+    if ending:
+        told = f"cryptoperiod ends within {KEY_WARN_DAYS} days: {', '.join(ending[:5])}"
+        return warn("keys", told, "See docs/operations/key-rotation.md.")
     return ok("keys", f"{len(inventory)} keys, those of the installation open")
 
 

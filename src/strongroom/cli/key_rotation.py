@@ -41,6 +41,7 @@ def register(keys: typer.Typer) -> None:
     command(keys, "keys cancel", action="key:rotate")(cancel)
     command(keys, "keys compromise", action="key:compromise")(compromise)
     command(keys, "keys destroy", action="key:destroy")(destroy)
+    command(keys, "keys accept-rollback", action="system:init")(accept_rollback)
 
 
 def status(
@@ -201,6 +202,25 @@ def destroy(
     emit(
         _key_view(gone), lambda out: out.print(f"{gone.id} is destroyed for good."), as_json=as_json
     )
+    return OK
+
+
+def accept_rollback(
+    reason: Annotated[str, typer.Option("--reason", help="Why older keys are right; it is kept.")],
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> int:
+    """Go on with an older copy of the key tables, restored together with the cards of its time."""
+    from strongroom.app import load
+    from strongroom.cli.command import authorize
+    from strongroom.cli.show import emit
+    from strongroom.keys.anchor import FILE, FileAnchor
+
+    settings = load(data_dir)
+    authorize(settings.mode)
+    kept = FileAnchor(settings.path(FILE)).override(reason=reason)
+    told = "There was nothing to set aside." if kept is None else f"Set aside as {kept}."
+    emit({"kept": kept}, lambda to: to.print(told, soft_wrap=True), as_json=as_json)
     return OK
 
 

@@ -8,9 +8,13 @@ together; a copy elsewhere does.
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 from strongroom.keys import errors
+
+FILE = "keys.witness"
+"""Its usual name in the data directory."""
 
 _HEAD = "strongroom-keys-seen/1"
 
@@ -36,6 +40,15 @@ class FileAnchor:
             return 0
         except (OSError, ValueError):
             raise errors.keys_rolled_back(f"{self._path.name} cannot be read") from None
+
+    def override(self, *, reason: str) -> Path | None:
+        """Set the number aside on an operator's word; returns where it is kept with the reason."""
+        if not self._path.exists():
+            return None
+        kept = self._path.with_name(f"{self._path.name}.overridden-{time.time_ns()}")
+        kept.write_text(f"{self._path.read_text('utf-8', 'replace')}overridden: {reason}\n")
+        self._path.unlink()
+        return kept
 
     def write(self, seq: int) -> None:
         """Remember a number; after a crash the file holds the old or the new one, whole."""

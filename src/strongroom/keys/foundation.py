@@ -33,7 +33,7 @@ async def prepare(custody: Custody) -> None:
         raise errors.key_record_forged("the record-signing key is missing")
     custody.sign_with(await custody.from_root(key))
     if found.manifest is None:
-        await _adopt(custody, found)
+        await _adopt(custody, found, key)
         found = await records.snapshot(custody.database)
     await custody.accept(found)
     for purpose in PURPOSES:
@@ -59,10 +59,14 @@ async def _make_signing_key(custody: Custody, found: Snapshot) -> None:
     await custody.committer.submit(change)
 
 
-async def _adopt(custody: Custody, found: Snapshot) -> None:
-    """Sign the keys of a store from before records were signed, then the first manifest."""
+async def _adopt(custody: Custody, found: Snapshot, signing: StoredKey) -> None:
+    """Sign the keys of a store from before records were signed, then the first manifest.
+
+    The signing key's second revision says that this was done: from then on a missing manifest was
+    taken away.
+    """
     custody.check_anchor(0)
-    if found.revocations:
+    if found.revocations or signing.revision > 1:
         raise errors.key_record_forged("the manifest is missing")
     for table in (KEK, *UNDER_KEKS.values()):
         while page := await records.unsigned(custody.database, table, limit=_PAGE):
@@ -70,8 +74,11 @@ async def _adopt(custody: Custody, found: Snapshot) -> None:
             await records.sign(custody.database, table, signed)
     found = await records.snapshot(custody.database)
     at = custody.clock.now()
+    adopted = custody.changed(signing, state="active")
+    keys = [adopted if key.record.kind == "record" else key for key in found.keys]
     change = Change()
-    records.write_manifest(change, custody.signer.manifest(1, found.keys, (), at=at))
+    custody.put(change, adopted)
+    records.write_manifest(change, custody.signer.manifest(1, keys, (), at=at))
     await custody.committer.submit(change)
 
 

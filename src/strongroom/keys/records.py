@@ -270,6 +270,33 @@ async def merchants(database: Database, table: KeyTable, *, after: UUID, limit: 
     return [row["merchant_id"] for row in rows]
 
 
+async def oldest_active(database: Database) -> list[tuple[str, str, datetime]]:
+    """Return kind, purpose and time of creation of the oldest active key of each sort."""
+    rows = await database.fetch(
+        "SELECT 'kek', '', min(created_at) FROM keys.kek WHERE state = 'active' "
+        "AND purpose <> 'records' HAVING count(*) > 0 "
+        "UNION ALL SELECT 'record', purpose, min(created_at) FROM keys.kek WHERE state = 'active' "
+        "AND purpose = 'records' GROUP BY purpose "
+        "UNION ALL SELECT 'dek', '', min(created_at) FROM keys.dek WHERE state = 'active' "
+        "HAVING count(*) > 0 "
+        "UNION ALL SELECT 'index', '', min(created_at) FROM keys.index_key "
+        "WHERE state = 'active' HAVING count(*) > 0 "
+        "UNION ALL SELECT 'service', purpose, min(created_at) FROM keys.service_key "
+        "WHERE state = 'active' GROUP BY purpose"
+    )
+    return [tuple(row) for row in rows]
+
+
+async def count_compromised(database: Database) -> int:
+    """Return how many keys are compromised and not destroyed."""
+    return int(
+        await database.fetchval(
+            "SELECT count(*) FROM keys.revocation r WHERE state = 'compromised' AND NOT EXISTS "
+            "(SELECT 1 FROM keys.revocation d WHERE d.key_id = r.key_id AND d.state = 'destroyed')"
+        )
+    )
+
+
 async def knows(database: Database, key_id: UUID) -> bool:
     """Return whether a data key of this id exists, whoever it belongs to."""
     return bool(

@@ -290,6 +290,9 @@ def card_of(row: Any) -> StoredCard:
 BEHIND = {"dek": "key_version", "index": "index_version"}
 """What rotates → the column that says under which version a card stands."""
 
+_OF_LEVEL = {"dek": "AND subject IS NULL ", "index": ""}
+"""Cards of data subjects are under keys of their own, but their fingerprints are not."""
+
 
 class Moving(NamedTuple):
     """A card on its way to another key; the versions are those it was read with.
@@ -303,7 +306,8 @@ class Moving(NamedTuple):
     sealed_card: bytes
     sealed_display: bytes
     new_key_version: int
-    fingerprint: bytes = b""
+    fingerprint: bytes
+    subject: UUID | None
 
 
 async def count_cards(session: Session) -> int:
@@ -315,7 +319,8 @@ async def count_behind(session: Session, level: str, merchant: UUID, version: in
     """Return how many cards of a merchant stand under a version below this one."""
     return int(
         await session.fetchval(
-            f"SELECT count(*) FROM vault.card WHERE merchant_id = $1 AND {BEHIND[level]} < $2",  # noqa: S608 (our own column)
+            f"SELECT count(*) FROM vault.card WHERE merchant_id = $1 AND {BEHIND[level]} < $2 "  # noqa: S608 (our own column)
+            + _OF_LEVEL[level],
             merchant,
             version,
         )
@@ -327,7 +332,7 @@ async def count_under(session: Session, level: str, merchant: UUID) -> dict[int,
     column = BEHIND[level]
     rows = await session.fetch(
         f"SELECT {column}, count(*) FROM vault.card WHERE merchant_id = $1 "  # noqa: S608 (our own column)
-        f"AND ended_at IS NULL GROUP BY {column}",
+        f"AND ended_at IS NULL {_OF_LEVEL[level]}GROUP BY {column}",
         merchant,
     )
     return {row[0]: row[1] for row in rows}
@@ -338,9 +343,9 @@ async def behind(
 ) -> list[Moving]:
     """Return a page of the cards that stand under a version below this one, in order."""
     rows = await session.fetch(
-        "SELECT id, key_version, index_version, sealed_card, sealed_display, key_version "  # noqa: S608 (our own column)
-        f"FROM vault.card WHERE merchant_id = $1 AND id > $2 AND {BEHIND[level]} < $3 "
-        "ORDER BY id LIMIT $4",
+        "SELECT id, key_version, index_version, sealed_card, sealed_display, key_version, "  # noqa: S608 (our own column)
+        "fingerprint, subject FROM vault.card WHERE merchant_id = $1 AND id > $2 "
+        f"AND {BEHIND[level]} < $3 {_OF_LEVEL[level]}ORDER BY id LIMIT $4",
         merchant,
         after,
         version,
@@ -380,7 +385,7 @@ async def move(
         if level == "dek":
             done = await session.execute(_MOVE_TO_KEY, merchant, *columns[:6])
         else:
-            done = await session.execute(_MOVE_TO_INDEX, merchant, *columns, version)
+            done = await session.execute(_MOVE_TO_INDEX, merchant, *columns[:7], version)
     return int(done.rpartition(" ")[2])
 
 

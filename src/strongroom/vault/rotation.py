@@ -15,17 +15,20 @@ from operator import itemgetter
 from uuid import UUID
 
 from strongroom.kernel import limits
+from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.ids import NIL_UUID, id_from
 from strongroom.keys import Context, DataKey, IndexKey, Keyring
 from strongroom.storage import Database, Session
 from strongroom.vault import decide, records
 from strongroom.vault.model import CardInput
 from strongroom.vault.records import Moving
-from strongroom.vault.tokens import CARD_FIELD, DISPLAY_FIELD, merchant_uuid, visible
+from strongroom.vault.tokens import CARD_FIELD, DISPLAY_FIELD, SUBJECT, merchant_uuid, visible
 
 SEALS_PER_CARD = 2
 _SLICE = 100
 _SAME_CARD_MAX = 100
+_UNOPENED = ("record_not_opened", "key_missing")
+"""A person may have been erased since the page was read; cards of a lost key are counted."""
 _LONG_STATEMENTS = "SET statement_timeout = '10min'"
 _LIKE = id_from("tok", NIL_UUID)
 
@@ -133,19 +136,48 @@ class CardRotation:
     async def _moved(self, level: str, merchant: str, page: Sequence[Moving]) -> list[Moving]:
         """Return cards as they are under the new key, giving way to others every few."""
         moved: list[Moving] = []
-        for old_version, group in groupby(page, key=itemgetter(1)):
+        for (old_version, subject), group in groupby(page, key=itemgetter(1, 7)):
             cards = list(group)
-            old = await self._keyring.old_key(merchant, old_version)
+            person = "" if subject is None else id_from(SUBJECT, subject)
+            try:
+                old = await self._old(merchant, person, old_version, cards[0])
+            except StrongroomError as error:
+                if error.code not in _UNOPENED:
+                    raise
+                continue
             for start in range(0, len(cards), _SLICE):
                 part = cards[start : start + _SLICE]
-                index = await self._keyring.index_key(merchant)
-                new = await self._keyring.data_key(merchant, uses=SEALS_PER_CARD * len(part))
                 if level == "dek":
+                    new = await self._keyring.data_key(merchant, uses=SEALS_PER_CARD * len(part))
                     moved += _reseal(merchant, part, old, new)
                 else:
-                    moved += _fingerprint(merchant, part, old, new, index)
+                    moved += await self._fingerprinted(merchant, person, part, old)
                 await asyncio.sleep(0)
         return moved
+
+    async def _old(self, merchant: str, person: str, version: int, card: Moving) -> DataKey:
+        if person:
+            return await self._keyring.subjects.key_of(merchant, person, card.sealed_card)
+        return await self._keyring.old_key(merchant, version)
+
+    async def _fingerprinted(
+        self, merchant: str, person: str, cards: Sequence[Moving], old: DataKey
+    ) -> list[Moving]:
+        """Return cards with their fingerprints under the newest index key.
+
+        What callers see of a fingerprint stays, unless its own key was replaced: then both values
+        are sealed anew.
+        """
+        index = await self._keyring.index_key(merchant)
+        kept, changed = _fingerprints(merchant, person, cards, old, index)
+        if not changed:
+            return kept
+        uses = SEALS_PER_CARD * len(changed)
+        if person:
+            new = await self._keyring.subjects.data_key(merchant, person, uses=uses)
+        else:
+            new = await self._keyring.data_key(merchant, uses=uses)
+        return sorted([*kept, *_sealed(merchant, person, changed, new)], key=itemgetter(0))
 
 
 async def _connection(database: Database, stack: AsyncExitStack) -> Session:
@@ -165,15 +197,17 @@ def _chunk(rate: int) -> int:
     return most if not rate else max(1, min(most, rate // 10))
 
 
-def _opened(
-    merchant: str, cards: Sequence[Moving], old: DataKey
-) -> list[tuple[Moving, str, bytes, bytes]]:
-    """Return the cards that open, each with its token, its card data and what may be shown."""
+Opened = tuple[Moving, str, bytes, bytes]
+"""A card, its token, its card data and what may be shown of it."""
+
+
+def _opened(merchant: str, person: str, cards: Sequence[Moving], old: DataKey) -> list[Opened]:
+    """Return the cards that open."""
     tokens = [id_from("tok", card.id) for card in cards]
     sealed = zip(tokens, (card.sealed_card for card in cards), strict=True)
     shown = zip(tokens, (card.sealed_display for card in cards), strict=True)
-    numbers = old.open_many(Context(merchant, _LIKE, CARD_FIELD), list(sealed))
-    views = old.open_many(Context(merchant, _LIKE, DISPLAY_FIELD), list(shown))
+    numbers = old.open_many(Context(merchant, _LIKE, CARD_FIELD, person), list(sealed))
+    views = old.open_many(Context(merchant, _LIKE, DISPLAY_FIELD, person), list(shown))
     return [
         (card, token, number, view)
         for card, token, number, view in zip(cards, tokens, numbers, views, strict=True)
@@ -181,43 +215,35 @@ def _opened(
     ]
 
 
-def _sealed(
-    merchant: str, whole: Sequence[tuple[Moving, str, bytes, bytes]], new: DataKey
-) -> list[Moving]:
+def _sealed(merchant: str, person: str, whole: Sequence[Opened], new: DataKey) -> list[Moving]:
     numbers = [(token, number) for _, token, number, _ in whole]
     views = [(token, view) for _, token, _, view in whole]
-    cards = new.seal_many(Context(merchant, _LIKE, CARD_FIELD), numbers)
-    shown = new.seal_many(Context(merchant, _LIKE, DISPLAY_FIELD), views)
+    cards = new.seal_many(Context(merchant, _LIKE, CARD_FIELD, person), numbers)
+    shown = new.seal_many(Context(merchant, _LIKE, DISPLAY_FIELD, person), views)
     return [
-        Moving(old.id, old.key_version, old.index_version, card, view, new.version)
+        Moving(old[0], old[1], old[2], card, view, new.version, old[6], old[7])
         for (old, *_), card, view in zip(whole, cards, shown, strict=True)
     ]
 
 
 def _reseal(merchant: str, cards: Sequence[Moving], old: DataKey, new: DataKey) -> list[Moving]:
-    return _sealed(merchant, _opened(merchant, cards, old), new)
+    return _sealed(merchant, "", _opened(merchant, "", cards, old), new)
 
 
-def _fingerprint(
-    merchant: str, cards: Sequence[Moving], old: DataKey, new: DataKey, index: IndexKey
-) -> list[Moving]:
-    """Return cards with their fingerprints under the newest index key.
-
-    What callers see of a fingerprint stays, unless its own key was replaced: then both values are
-    sealed anew.
-    """
-    moved, changed, prints = [], [], {}
-    for card, token, number, view in _opened(merchant, cards, old):
+def _fingerprints(
+    merchant: str, person: str, cards: Sequence[Moving], old: DataKey, index: IndexKey
+) -> tuple[list[Moving], list[Opened]]:
+    """Return the cards that stay sealed as they are, and those whose visible one changed."""
+    kept: list[Moving] = []
+    changed: list[Opened] = []
+    for card, token, number, view in _opened(merchant, person, cards, old):
         clear, shown = decide.unpack_card(number), decide.unpack_shown(view)
         stored = index.mac(b"pan", decide.number_bytes(clear))
         seen = visible(index, clear, stored)
-        prints[card.id] = stored
+        moved = card._replace(fingerprint=stored)
         if seen == shown.fingerprint:
-            moved.append(card)
+            kept.append(moved)
         else:
-            view = decide.pack_shown(decide.with_fingerprint(shown, seen))
-            changed.append((card, token, number, view))
-    if changed:
-        moved += _sealed(merchant, changed, new)
-    moved.sort(key=itemgetter(0))
-    return [card._replace(fingerprint=prints[card.id]) for card in moved]
+            anew = decide.pack_shown(decide.with_fingerprint(shown, seen))
+            changed.append((moved, token, number, anew))
+    return kept, changed

@@ -13,7 +13,7 @@ from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.ids import id_from, new_uuid7, uuid_of
 from strongroom.keys import errors
 from strongroom.keys import records as key_records
-from strongroom.keys.decide import period
+from strongroom.keys.decide import days_left, period
 from strongroom.keys.flow import Keyring
 from strongroom.keys.listing import info
 from strongroom.keys.model import KeyInfo
@@ -128,9 +128,25 @@ class Rotation:
         job = await self.job(job_id)
         return await self._turn(job, job.state, "canceled", "cancel", actor)
 
-    async def progress(self) -> tuple[int, int, int]:
-        """Return how many jobs are open, and how many cards they moved of how many."""
-        return await records.count_open(self._database)
+    async def open_jobs(self) -> int:
+        """Return how many jobs are not done."""
+        return (await records.count_open(self._database))[0]
+
+    async def cards_left(self) -> int:
+        """Return how much the open jobs have still to do."""
+        _, done, total = await records.count_open(self._database)
+        return max(0, total - done)
+
+    async def days_left(self) -> int:
+        """Return how many days the first active key has left; negative when one is overdue."""
+        now = self._custody.clock.now()
+        oldest = await key_records.oldest_active(self._database)
+        left = [days_left(kind, purpose, made, now) for kind, purpose, made in oldest]
+        return min(days for days in left if days is not None)
+
+    async def compromised(self) -> int:
+        """Return how many compromised keys are not destroyed yet."""
+        return await key_records.count_compromised(self._database)
 
     # --- the end of a key ---
 

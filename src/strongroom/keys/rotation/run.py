@@ -102,7 +102,7 @@ class Run:
         elif self._place is None:
             await self._renew_and_count()
         while True:
-            before = self._done
+            before, self._failed = self._done, 0
             async for merchant in self._owners():
                 await self._move(merchant)
             if self._phase == AGAIN and self._done == before:
