@@ -43,7 +43,6 @@ async def fill(
             key=key,
             index=index,
             saved=True,
-            kind=PLAIN_TOKEN,
             now=datetime.now(UTC),
             kind=PLAIN_TOKEN,
         )

@@ -18,8 +18,8 @@ from strongroom.keys import records as key_records
 from strongroom.keys.rotation import Level, Rotation
 from strongroom.keys.rotation import records as job_records
 from strongroom.storage import Committer
-from strongroom.vault import CardVault, EgressPolicy, records
-from strongroom.vault.rotation import CardRotation
+from strongroom.vault import CardVault, EgressPolicy
+from strongroom.vault.rotation import CardRotation, records
 from tests.keys.house import House, new_merchant
 from tests.vault.callers import AMEX, Operator, Policy, tokenize
 from tests.vault.conftest import PAN, a_card

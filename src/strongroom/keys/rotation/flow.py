@@ -81,7 +81,7 @@ class Rotation:
             state="open",
             reason=reason,
             rate=rate,
-            phase=FIRST,
+            phase=self._custody.root.id if level == "root" else FIRST,
             place=None,
             total=0,
             done=0,
@@ -192,7 +192,13 @@ class Rotation:
             StrongroomError: why it could not go on; the job stays open and says so.
         """
         wanted = None if job_id is None else uuid_of(job_id, "rot")
-        job = await records.take(self._database, self._me, lease_s=self._tools.lease_s, job=wanted)
+        job = await records.take(
+            self._database,
+            self._me,
+            root=self._custody.root.id,
+            lease_s=self._tools.lease_s,
+            job=wanted,
+        )
         if job is None:
             return None
         run = Run(self._tools, job)

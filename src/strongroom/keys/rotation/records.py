@@ -91,18 +91,24 @@ async def count_open(database: Database) -> tuple[int, int, int]:
 
 
 async def take(
-    database: Database, owner: UUID, *, lease_s: float, job: UUID | None = None
+    database: Database, owner: UUID, *, root: str, lease_s: float, job: UUID | None = None
 ) -> Job | None:
-    """Lease an open job that nobody works on, the oldest first; None when there is none."""
+    """Lease an open job that nobody works on, the oldest first; None when there is none.
+
+    Keys move to a new root only where that root is the one in use: a process that still runs with
+    the former one leaves the job alone.
+    """
     row = await database.fetchrow(
         "UPDATE keys.rotation_job SET lease_owner = $1, "  # noqa: S608 (our own columns)
         "lease_until = now() + make_interval(secs => $2) WHERE id = (SELECT id "
         "FROM keys.rotation_job WHERE open_target IS NOT NULL AND state = 'open' "
         "AND (lease_until IS NULL OR lease_until < now()) AND ($3::uuid IS NULL OR id = $3) "
+        "AND (level <> 'root' OR phase = $4) "
         f"ORDER BY created_at LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING {_COLUMNS}",
         owner,
         lease_s,
         job,
+        root,
     )
     return None if row is None else _job(row)
 

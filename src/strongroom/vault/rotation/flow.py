@@ -19,9 +19,10 @@ from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.ids import NIL_UUID, id_from
 from strongroom.keys import Context, DataKey, IndexKey, Keyring
 from strongroom.storage import Database, Session
-from strongroom.vault import decide, records
+from strongroom.vault import decide
 from strongroom.vault.model import CardInput
-from strongroom.vault.records import Moving
+from strongroom.vault.rotation import records
+from strongroom.vault.rotation.records import Moving
 from strongroom.vault.tokens import CARD_FIELD, DISPLAY_FIELD, SUBJECT, merchant_uuid, visible
 
 SEALS_PER_CARD = 2
