@@ -162,6 +162,20 @@ def test_switching_keeps_the_former_root_and_the_other_settings(
     assert "(root_not_found)" in line
 
 
+def test_a_sealed_file_can_be_exchanged_for_another(tmp_path: Path) -> None:
+    data_dir, out = tmp_path / "data", tmp_path / "new.toml"
+    assert strongroom("init", "--mode", "test", data_dir=data_dir).code == 0
+    options = ("--option=file=root2.json", "--option=key_file=root2.key")
+    words = ("root", "create", "--provider=sealed-file", *options, f"--out={out}")
+    assert run(*words, data_dir=data_dir).code == 0
+    again = refused(run(*words[:-1], f"--out={tmp_path / 'again'}", data_dir=data_dir), 1)
+    assert "(root_file_exists)" in again
+    assert run("root", "switch", out, data_dir=data_dir).code == 0
+    told = run("root", "show", "--json", data_dir=data_dir).json
+    assert [root["file"] for root in told] == ["root2.json", "root.json"]
+    assert run("root", "retire", told[1]["id"], data_dir=data_dir).code == 1, "it wraps keys"
+
+
 @pytest.mark.parametrize(
     ("options", "code"),
     [

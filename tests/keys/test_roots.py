@@ -107,6 +107,17 @@ async def test_another_root_does_not_unwrap_it(
     await refused(other, await root.wrap(KEY, aad=b"a"), b"a")
 
 
+async def test_two_roots_over_one_key_are_two(
+    root: RootProvider, spec: RootSpec, real: Counterparts
+) -> None:
+    if isinstance(spec, SealedFileSpec):
+        return
+    unmade = msgspec.structs.replace(spec, id="", check="")
+    twin = real.open(create_root(unmade, mode="test", installation=HERE, folder=real.folder))
+    assert twin.id != root.id
+    await refused(twin, await root.wrap(KEY, aad=b"a"), b"a")
+
+
 def test_another_world_is_refused(spec: RootSpec, real: Counterparts) -> None:
     for options in ({"mode": "live"}, {"installation": ELSEWHERE}):
         with pytest.raises(StrongroomError) as failed:

@@ -109,6 +109,22 @@ async def test_a_token_that_goes_and_comes_back(real: Counterparts) -> None:
     assert await unwrapped(root, wrapped)
 
 
+async def test_roots_of_one_module_share_its_sessions(real: Counterparts) -> None:
+    """Two tokens and two roots of one token in one process; a lost session is lost for all."""
+    spec, first = hsm_root(real)
+    _, second = hsm_root(real)
+    same = real.open(spec)
+    roots = (first, second, same)
+    wrapped = [await root.wrap(KEY, aad=b"a") for root in roots]
+    real.hsm.remove()
+    with pytest.raises(StrongroomError, match="root_unavailable"):
+        await first.unwrap(wrapped[0], aad=b"a")
+    real.hsm.put_back()
+    for root, one in zip(roots, wrapped, strict=True):
+        assert await unwrapped(root, one)
+    assert all(await asyncio.gather(*[unwrapped(first, wrapped[0]) for _ in range(50)]))
+
+
 async def test_a_slow_hsm_is_unavailable_in_time_and_then_works_again(
     real: Counterparts,
 ) -> None:
@@ -237,8 +253,9 @@ def test_no_token_and_no_module_are_told(real: Counterparts) -> None:
     missing = msgspec.structs.replace(spec, token_label="nowhere")
     failed = code_of(lambda: real.open(missing))
     assert failed.code == "root_unavailable" and "nowhere" in failed.detail
-    failed = code_of(lambda: real.open(msgspec.structs.replace(spec, module="/nowhere.so")))
-    assert failed.code == "root_misconfigured"
+    for module in ("/nowhere.so", "libsofthsm2.so"):
+        failed = code_of(lambda: real.open(msgspec.structs.replace(spec, module=module)))  # noqa: B023
+        assert failed.code == "root_misconfigured"
 
 
 def test_a_pin_file_that_others_can_read_is_refused(real: Counterparts, tmp_path: Path) -> None:

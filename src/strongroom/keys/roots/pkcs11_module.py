@@ -117,6 +117,8 @@ class Module:
 
 def module(path: str) -> Module:
     """Return this process's owner of a module."""
+    if not os.path.isabs(path):
+        raise errors.root_misconfigured("module must be a whole path")
     key = (os.getpid(), os.path.realpath(path))
     return _owners.setdefault(key, Module(key[1]))
 

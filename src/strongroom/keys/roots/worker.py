@@ -48,6 +48,7 @@ class Worker:
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._overdue_at: float | None = None
+        self._running: Future[Any] | None = None
         self._closed = False
 
     async def call(self, work: Callable[[], T], *, timeout_s: float) -> T:
@@ -56,7 +57,7 @@ class Worker:
         try:
             return await asyncio.wait_for(asyncio.wrap_future(future), timeout_s)
         except TimeoutError:
-            raise self._too_late(timeout_s) from None
+            raise self._too_late(future, timeout_s) from None
 
     def run(self, work: Callable[[], T], *, timeout_s: float) -> T:
         """Do the same for a caller that has no event loop, at start-up."""
@@ -65,7 +66,7 @@ class Worker:
             return future.result(timeout_s)
         except TimeoutError:
             future.cancel()
-            raise self._too_late(timeout_s) from None
+            raise self._too_late(future, timeout_s) from None
         except CancelledError:
             raise errors.root_unavailable(f"{self._name}: closed") from None
 
@@ -105,8 +106,9 @@ class Worker:
                 self._thread = threading.Thread(target=self._loop, name=self._name, daemon=True)
                 self._thread.start()
 
-    def _too_late(self, timeout_s: float) -> Exception:
-        self._interrupt()
+    def _too_late(self, future: Future[Any], timeout_s: float) -> Exception:
+        if self._running is future:
+            self._interrupt()
         return errors.root_unavailable(f"{self._name}: no answer within {timeout_s:g} s")
 
     def _loop(self) -> None:
@@ -121,7 +123,9 @@ class Worker:
                 return
             future, work = job
             if future.set_running_or_notify_cancel():
+                self._running = future
                 _settle(future, work)
+                self._running = None
             wait_s = self._idle()
 
 
