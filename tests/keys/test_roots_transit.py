@@ -211,7 +211,7 @@ _KEY = {
         http_answer(200, b'{"data": null}'),
         http_answer(200, json.dumps({"data": _KEY | {"exportable": "no"}}).encode()),
         http_answer(200, b"\xff\xfe"),
-        http_answer(200, b'{"data":' + b" " * 100_000 + b"}"),
+        http_answer(200, json.dumps({"data": _KEY | {"ttl": 0}, "more": "x" * 100_000}).encode()),
         http_answer(302, b"", "Location: https://127.0.0.1:1/"),
         http_answer(500, b"{}"),
         http_answer(429, b"{}"),
