@@ -40,7 +40,7 @@ class Operator:
         self._path = programs(folder / "bin")
         self.folder = folder
         self.variables = {
-            "DATA": str(stack.data_dir),
+            "STRONGROOM_DATA_DIR": str(stack.data_dir),
             "MERCHANT": stack.merchant,
             "CALLER": "key_01hzzzzzzzzzzzzzzzzzzzzzzz",
             "UNTIL": f"{datetime.now(UTC) + timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}",
