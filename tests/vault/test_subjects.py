@@ -14,8 +14,11 @@ import pytest
 from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.secret import Secret
 from strongroom.keys import Context, ShredLedger
+from strongroom.keys.rotation import Rotation
 from strongroom.keys.subjects import verify_receipt
 from strongroom.vault import CardInput, CardVault, EgressPolicy
+from strongroom.vault.rotation import CardRotation
+from strongroom.vault.tokens import merchant_uuid
 from tests.keys.house import House, new_merchant
 from tests.vault.callers import Operator, Policy
 from tests.vault.conftest import a_card
@@ -322,6 +325,60 @@ async def test_another_process_opens_nothing_after_the_answer(
         await second._card(merchant, token)
     with pytest.raises(StrongroomError, match="token_not_found"):
         await shown(second, merchant, token)
+
+
+@pytest.mark.parametrize("level", ["dek", "index"])
+async def test_rotation_of_the_merchants_keys_leaves_people_under_their_own(
+    installed: House, vault: CardVault, level: str
+) -> None:
+    merchant = new_merchant()
+    plain = (await vault.tokenize(merchant, a_card(), saved=True, actor="key_1")).token
+    anna, ben = await stored(vault, merchant, ANNA), await stored(vault, merchant, BEN)
+    gone = Secret("gone")
+    await stored(vault, merchant, gone)
+    keyring = vault._keyring
+    await keyring.custody.make_merchant_key(level, merchant_uuid(merchant), 2)
+    keyring.forget_merchant(merchant)
+    rotation = CardRotation(installed.database, keyring)
+    told: list[tuple[int, int]] = []
+
+    async def report(last: Any, moved: int, failed: int) -> bool:
+        if not told:
+            await erased(await another(installed, vault._ledger), merchant, gone)
+        told.append((moved, failed))
+        return True
+
+    assert await rotation.count(level, merchant) == (1 if level == "dek" else 4)
+    assert await rotation.move(level, merchant, report=report)
+    assert sum(moved for moved, _ in told) == (1 if level == "dek" else 3)
+    assert await rotation.count(level, merchant) == 0
+    for token in (plain, anna, ben):
+        assert await shown(vault, merchant, token) == "4242424242424242"
+    rows = await installed.sql(
+        "SELECT subject, key_version, index_version FROM vault.card WHERE ended_at IS NULL"
+    )
+    assert len(rows) == 3
+    for row in rows:
+        assert row["key_version"] == (2 if level == "dek" and row["subject"] is None else 1)
+        assert row["index_version"] == (2 if level == "index" else 1)
+
+
+async def test_a_new_kek_wraps_peoples_keys_too(installed: House, vault: CardVault) -> None:
+    """The rotation of key-encryption keys reads the tables under them from one list."""
+    merchant = new_merchant()
+    token = await stored(vault, merchant, ANNA)
+    (before,) = await installed.sql("SELECT kek_id, wrapped FROM keys.subject_key")
+    rotation = Rotation(
+        vault._keyring, CardRotation(installed.database, vault._keyring), settle_s=0
+    )
+    installed.clock.move(1)
+    await rotation.start("kek")
+    await rotation.work()
+    (after,) = await installed.sql("SELECT kek_id, wrapped FROM keys.subject_key")
+    assert after["kek_id"] != before["kek_id"] and after["wrapped"] != before["wrapped"]
+    fresh = await another(installed, vault._ledger)
+    assert await shown(fresh, merchant, token) == "4242424242424242"
+    assert (await erased(fresh, merchant, ANNA)).receipt["cards_removed"] == 1
 
 
 def _uuid(token: str) -> Any:

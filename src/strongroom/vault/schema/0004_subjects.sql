@@ -23,8 +23,12 @@ BEGIN
     RETURN NEW;
 END
 $$;
-CREATE TRIGGER card_subject_key BEFORE INSERT OR UPDATE OF subject, key_version ON vault.card
+CREATE TRIGGER card_subject_key_new BEFORE INSERT ON vault.card
     FOR EACH ROW WHEN (NEW.subject IS NOT NULL) EXECUTE FUNCTION vault.need_living_key();
+CREATE TRIGGER card_subject_key_other BEFORE UPDATE OF subject, key_version ON vault.card
+    FOR EACH ROW WHEN (NEW.subject IS NOT NULL
+        AND (NEW.subject, NEW.key_version) IS DISTINCT FROM (OLD.subject, OLD.key_version))
+    EXECUTE FUNCTION vault.need_living_key();
 
 CREATE FUNCTION vault.end_cards_of_subject() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
