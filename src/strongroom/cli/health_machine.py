@@ -22,7 +22,7 @@ from strongroom.app import Settings
 from strongroom.app.roots import open_roots
 from strongroom.cli.model import Finding, fail, ok, warn
 from strongroom.kernel.errors import StrongroomError
-from strongroom.keys import harden_process
+from strongroom.keys import harden_process, key_pages
 from strongroom.keys.roots import files_of, provider_of
 
 _OLDEST_PYTHON = (3, 11)
@@ -74,6 +74,11 @@ def memory() -> Iterator[Finding]:
         )
     else:
         yield ok("core dumps", "off, and no tracing by the same user")
+    protection = key_pages()
+    if protection == "none":
+        yield warn("key pages", "plain memory: no page can be locked", "Raise: ulimit -l 8192")
+    else:
+        yield ok("key pages", f"{protection}: not dumped, not swapped, zeroed after use")
 
 
 def clock() -> Iterator[Finding]:

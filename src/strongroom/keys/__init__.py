@@ -9,7 +9,7 @@ from strongroom.keys.client_keys import PublicClientKey
 from strongroom.keys.desk import KeyDesk, LocalDesk
 from strongroom.keys.flow import Keyring
 from strongroom.keys.material import DataKey, IndexKey, KeyedHash
-from strongroom.keys.memory import harden_process
+from strongroom.keys.memory import harden_process, key_pages
 from strongroom.keys.model import Context, KeyInfo, Mode, RootProvider
 from strongroom.keys.roots.sealed_file import SealedFileRoot
 from strongroom.keys.subjects import Shredded, ShredLedger
@@ -30,4 +30,5 @@ __all__ = [
     "ShredLedger",
     "Shredded",
     "harden_process",
+    "key_pages",
 ]

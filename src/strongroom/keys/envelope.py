@@ -10,6 +10,7 @@ from __future__ import annotations
 import hmac
 import os
 import struct
+from typing import cast
 from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from strongroom.kernel.secret import Secret
 from strongroom.keys import errors
+from strongroom.keys.memory import PAGES
 from strongroom.keys.model import KCV_BYTES, KEY_BYTES, Context, KeyRecord
 
 MAGIC = b"SR"
@@ -147,12 +149,16 @@ def wrap_key(wrapping: AESGCM, key: Secret[bytes], aad: bytes) -> bytes:
 
 
 def unwrap_key(wrapping: AESGCM, wrapped: bytes, aad: bytes, *, what: str) -> Secret[bytes]:
-    """Return a wrapped key.
+    """Return a wrapped key; one of 32 bytes lies in a protected page and is zeroed after use.
 
     Raises:
         StrongroomError: `key_not_usable` when bytes or record were changed or exchanged.
     """
     try:
+        if len(wrapped) == NONCE_BYTES + KEY_BYTES + TAG_BYTES:
+            place = PAGES.take()
+            wrapping.decrypt_into(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], aad, place)
+            return Secret(cast(bytes, place))
         return Secret(wrapping.decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], aad))
     except (InvalidTag, ValueError):
         raise errors.key_not_usable(f"{what} does not open under its wrapping key") from None

@@ -94,7 +94,8 @@ class RemoteRoot:
             raise ValueError("a root wraps 256-bit keys only")
         bound = self._bound(aad)
         wrapped = await self._backend.worker.call(
-            lambda: self._backend.encrypt(key.reveal(), bound), timeout_s=self._spec.timeout_s
+            lambda: self._backend.encrypt(bytes(key.reveal()), bound),
+            timeout_s=self._spec.timeout_s,
         )
         if len(wrapped) > WRAPPED_MAX_BYTES:
             raise errors.root_unavailable(f"{self.provider}: an answer that is too long")
