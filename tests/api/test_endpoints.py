@@ -52,6 +52,7 @@ def world(stack: Stack) -> World:
 BODIES: dict[str, Any] = {
     "/v1/tokens": {"card": CARD},
     "/v1/tokens/batch": {"cards": [CARD]},
+    "/v1/data-subjects/erase": {"data_subject": "nobody", "reason": "asked"},
     "/v1/tokens/{token_id}/reveal": {"purpose": "dispute_evidence"},
     "/v1/tokens/resolve": {"alias": "9111111111111112"},
     "/v1/tokens/reveal": {
