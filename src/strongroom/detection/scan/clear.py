@@ -33,7 +33,7 @@ _RUN = re.compile(rb"0[0-]{11,}")
 _UATP_DIGITS = 15
 _DIGITS = re.compile(rb"[0-9]+")
 
-_BLOCK_BYTES, _BLOCK_OVERLAP_BYTES = 1024, 136
+_LARGE_BYTES, _BLOCK_BYTES, _BLOCK_OVERLAP_BYTES = 2048, 256, 136
 """A number of 19 digits with the widest gaps is 19 + 18 x 6 = 127 bytes."""
 
 _FOREIGN_LEADS = b"\xd9\xdb\xdf\xe0\xe1\xea\xef\xf0"
@@ -76,10 +76,8 @@ def _solid(data: bytes, classes: bytes) -> Iterator[Digits]:
 def _gapped(data: bytes, classes: bytes) -> Iterator[Digits]:
     """Return runs of shorter groups; blocks that cannot hold twelve digits are passed over."""
     done = 0
-    for start in range(0, len(data), _BLOCK_BYTES):
+    for start in _blocks(classes):
         stop = min(start + _BLOCK_BYTES + _BLOCK_OVERLAP_BYTES, len(data))
-        if _ZEROS not in classes[start:stop].translate(None, b"-"):
-            continue
         for found in _RUN.finditer(classes, max(start, done), stop):
             begin, end = found.span()
             if begin == start or end == stop:  # cut by the block: take the whole run
@@ -91,6 +89,18 @@ def _gapped(data: bytes, classes: bytes) -> Iterator[Digits]:
             done = end
             if classes.count(b"0", begin, end) >= MIN_DIGITS:
                 yield from _split(data, begin, end)
+
+
+def _blocks(classes: bytes) -> Iterator[int]:
+    """Return where blocks begin that may hold twelve digits: large ones first, then small ones."""
+    overlap = _BLOCK_OVERLAP_BYTES
+    for large in range(0, len(classes), _LARGE_BYTES):
+        end = large + _LARGE_BYTES
+        if _ZEROS in classes[large : end + overlap].translate(None, b"-"):
+            for start in range(large, min(end, len(classes)), _BLOCK_BYTES):
+                part = classes[start : start + _BLOCK_BYTES + overlap]
+                if _ZEROS in part.translate(None, b"-"):
+                    yield start
 
 
 def _may_begin(first: int, length: int) -> bool:
