@@ -217,5 +217,19 @@ def test_what_is_no_card_is_rarely_found(kind: str) -> None:
     assert len(found) <= 4, f"{len(found)} of 20,000 lines"
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_wrong_check_digit_is_no_card(kind: tuple[object, ...]) -> None:
+    digits = number(kind, 11)
+    wrong = digits[:-1] + str((int(digits[-1]) + 1) % 10)
+    assert Finder(least="low").find(f"card {wrong}".encode()) == []
+
+
+def test_order_numbers_are_found_by_chance_only() -> None:
+    """Sixteen digits by chance: check digit and issuer leave a few in a hundred."""
+    chance = random.Random(16)  # noqa: S311 (test data)
+    data = "\n".join(f"order {chance.randrange(10**15, 10**16)}" for _ in range(20_000)).encode()
+    assert 0.01 < len(Finder().find(data)) / 20_000 < 0.04
+
+
 def test_random_bytes_are_no_cards() -> None:
     assert list(matches(Slow(os.urandom(8 << 20)), Finder())) == []
