@@ -82,6 +82,9 @@ def _migrate(tmp_path: Path, service: Stack, hsm: SoftHsm, bao: OpenBao) -> None
     for name in ("root.json", "root.key"):
         (service.data_dir / name).unlink()
     restart()
+    hsm.remove()
+    shop.sells()
+    hsm.put_back()
 
     bao.make_key("strongroom")
     bao.token_for("strongroom", service.data_dir / "bao.token")

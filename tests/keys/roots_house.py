@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -37,7 +38,6 @@ class Counterparts:
         self.folder = folder
         self._stack = stack
         self._made: dict[str, Any] = {}
-        self._count = 0
 
     @property
     def bao(self) -> OpenBao:
@@ -63,8 +63,8 @@ class Counterparts:
         return found
 
     def new_name(self) -> str:
-        self._count += 1
-        return f"key{self._count}"
+        """Return a name that no other module's tests used: SoftHSM stays loaded in the process."""
+        return f"key-{secrets.token_hex(4)}"
 
     def asked(self, provider: str, **options: Any) -> RootSpec:
         """Return the spec of a root that is not made yet."""
