@@ -97,7 +97,7 @@ def test_the_start_itself_replays_and_a_changed_ledger_stops_it(own: Stack, tmp_
     ledger.write_text(whole.split("\n", 1)[1])
     with pytest.raises(RuntimeError, match="shred_ledger_damaged"):
         own.start()
-    assert "shred_ledger_damaged" in operator.walk(RESTORE.splitlines()[2], fails=True).stderr
+    assert "shred_ledger_damaged" in operator.walk(RESTORE.splitlines()[3], fails=True).stderr
     ledger.write_text(whole + '{"number":3,"cut short by a cra')
     own.start()
     assert (shows(own, anna), shows(own, ben)) == (404, 404)

@@ -183,6 +183,37 @@ async def test_a_person_who_comes_back_gets_a_new_key(vault: CardVault) -> None:
     assert first.receipt["subject"] == second.receipt["subject"]
 
 
+@pytest.mark.parametrize("step", ["_make_receipt", "_receipt"])
+async def test_a_shredding_cut_short_is_finished_by_the_next_start(
+    installed: House, ledger: ShredLedger, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """The process dies after the key is destroyed: before its receipt, or before its line."""
+    merchant = new_merchant()
+    vault = await another(installed, ledger)
+    token = await stored(vault, merchant, ANNA)
+    if step == "_make_receipt":
+        monkeypatch.setattr(vault._keyring.subjects, step, _dies)
+    else:
+        monkeypatch.setattr(ShredLedger, "append", _dies)
+    with pytest.raises(OSError, match="killed"):
+        await erased(vault, merchant, ANNA)
+    monkeypatch.undo()
+    assert not ledger.path.exists()
+    started = await another(installed, ledger)
+    assert await started.replay_shreds() == 0
+    with pytest.raises(StrongroomError, match="token_not_found"):
+        await shown(started, merchant, token)
+    (line,) = ledger.read(bytes.fromhex(key_of(started)))
+    assert (await erased(started, merchant, ANNA)).receipt == line.receipt
+    assert line.receipt["reason"] == "art. 17"
+    assert await started.replay_shreds() == 0
+    assert len(ledger.path.read_text().splitlines()) == 1
+
+
+def _dies(*_: object) -> None:
+    raise OSError("killed")
+
+
 async def test_a_changed_receipt_is_refused(vault: CardVault) -> None:
     merchant = new_merchant()
     await stored(vault, merchant, ANNA)
