@@ -189,6 +189,7 @@ NEVER_ANSWERED = frozenset(
         "malformed_line",
         "not_initialized",
         "passphrase_too_short",
+        "payments_elsewhere",
         "policy_invalid",
         "proof_invalid",
         "record_not_opened",

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 from datetime import timedelta
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from strongroom.access import ACTIONS, Authorizer
 from strongroom.api import ApiSettings, Metrics, Services, WireRenderer
 from strongroom.app.databases import target
-from strongroom.app.elsewhere import RemoteHasher, dial, keys_elsewhere
+from strongroom.app.elsewhere import RemoteHasher, dial, keys_elsewhere, payments_elsewhere
 from strongroom.app.readiness import HouseReadiness
 from strongroom.app.roots import open_roots
 from strongroom.app.settings import Settings
@@ -36,6 +36,12 @@ from strongroom.vault.rotation import CardRotation
 
 WITNESS_FILE = "journal.witness"
 Role = Literal["all", "api", "vault", "worker"]
+
+
+_BESIDE_KEYS = frozenset({"vault_database", "vault_committer", "journal_database"})
+_BESIDE_PAYMENTS = frozenset(
+    {"identity", "connectors", "ledger", "payments", "detection"},
+)
 
 
 class House:
@@ -64,6 +70,16 @@ class House:
         self._rotation: Rotation | None = None
         self.shredded_again = 0
         self._stack = AsyncExitStack()
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Say where a room is that this role of process does not have."""
+            if name in _BESIDE_KEYS:
+                raise keys_elsewhere()
+            if name in _BESIDE_PAYMENTS:
+                raise payments_elsewhere()
+            raise AttributeError(name)
 
     async def open(self) -> House:
         """Open everything; on failure what was opened is closed and the error raised."""

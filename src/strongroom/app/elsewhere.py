@@ -65,3 +65,12 @@ def keys_elsewhere() -> StrongroomError:
         "keys_elsewhere",
         "The keys are with the vault's process. Run this command where the vault runs.",
     )
+
+
+def payments_elsewhere() -> StrongroomError:
+    """Return `payments_elsewhere`: what was asked needs payments, and this process has none."""
+    return StrongroomError(
+        "payments_elsewhere",
+        "Merchants and payments are not the vault's. Run this command where the API runs, or with "
+        "the owner's database URL.",
+    )

@@ -282,7 +282,7 @@ def list_keys(data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False) -> 
     from strongroom.cli.show import emit, table
 
     async def work(house: House, actor: str) -> list[Any]:
-        return list(await house.keyring.inventory())
+        return list(await house.desk.inventory())
 
     found = in_house(data_dir, work)
     rows = [
