@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from strongroom.app import House
-    from strongroom.keys.inventory import Alarm, Inventory
+    from strongroom.keys.inventory import Alarm, Inventory, Tls
 
 
 def register(keys: typer.Typer) -> None:
@@ -45,7 +45,7 @@ def inventory(
     from strongroom.keys.inventory import alarms, collect, document
 
     async def work(house: House, actor: str) -> Inventory:
-        return await collect(house.keyring, providers=_providers(house))
+        return await collect(house.keyring, providers=_providers(house), tls=_tls())
 
     found = in_house(data_dir, work)
     warnings = alarms(found.assets, within_days=within_days)
@@ -65,6 +65,17 @@ def _providers(house: House) -> dict[str, str]:
     opened = (custody.root, *custody.former)
     named = (settings.root_spec, *settings.former_roots)
     return {root.id: provider_of(spec) for root, spec in zip(opened, named, strict=False)}
+
+
+def _tls() -> Tls:
+    import ssl
+
+    from strongroom.keys.inventory import Tls
+
+    offered = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).get_ciphers()
+    newest = [suite["name"] for suite in offered if suite["protocol"] == "TLSv1.3"]
+    older = [suite["name"] for suite in offered if suite["protocol"] != "TLSv1.3"]
+    return Tls(library=ssl.OPENSSL_VERSION, suites=tuple(newest), older_suites=tuple(older))
 
 
 def _show(out: Console, found: Inventory, warnings: list[Alarm]) -> None:

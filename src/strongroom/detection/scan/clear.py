@@ -93,14 +93,16 @@ def _gapped(data: bytes, classes: bytes) -> Iterator[Digits]:
 
 def _blocks(classes: bytes) -> Iterator[int]:
     """Return where blocks begin that may hold twelve digits: large ones first, then small ones."""
-    overlap = _BLOCK_OVERLAP_BYTES
-    for large in range(0, len(classes), _LARGE_BYTES):
-        end = large + _LARGE_BYTES
-        if _ZEROS in classes[large : end + overlap].translate(None, b"-"):
-            for start in range(large, min(end, len(classes)), _BLOCK_BYTES):
-                part = classes[start : start + _BLOCK_BYTES + overlap]
-                if _ZEROS in part.translate(None, b"-"):
-                    yield start
+    large = [at for at in range(0, len(classes), _LARGE_BYTES) if _may(classes, at, _LARGE_BYTES)]
+    for first in large:
+        for start in range(first, min(first + _LARGE_BYTES, len(classes)), _BLOCK_BYTES):
+            if _may(classes, start, _BLOCK_BYTES):
+                yield start
+
+
+def _may(classes: bytes, start: int, size: int) -> bool:
+    part = classes[start : start + size + _BLOCK_OVERLAP_BYTES]
+    return _ZEROS in part.translate(None, b"-")
 
 
 def _may_begin(first: int, length: int) -> bool:

@@ -7,6 +7,6 @@ lines, and as a CycloneDX 1.6 cryptography bill of materials. No key is opened f
 from strongroom.keys.inventory.cyclonedx import document
 from strongroom.keys.inventory.decide import alarms
 from strongroom.keys.inventory.flow import collect
-from strongroom.keys.inventory.model import Alarm, Asset, Inventory
+from strongroom.keys.inventory.model import Alarm, Asset, Inventory, Tls
 
-__all__ = ["Alarm", "Asset", "Inventory", "alarms", "collect", "document"]
+__all__ = ["Alarm", "Asset", "Inventory", "Tls", "alarms", "collect", "document"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from importlib import metadata
@@ -16,7 +15,7 @@ from strongroom.keys.dual_control.model import Custodian
 from strongroom.keys.flow import Keyring
 from strongroom.keys.inventory import records
 from strongroom.keys.inventory.algorithms import ALGORITHMS, ALWAYS, OF_ROOTS, algorithm_of
-from strongroom.keys.inventory.model import Asset, Inventory
+from strongroom.keys.inventory.model import Asset, Inventory, Tls
 from strongroom.keys.model import KeyInfo, RootProvider
 
 _DAY = timedelta(days=1)
@@ -37,12 +36,13 @@ _WHERE = {
 _PAIRS = ("Ed25519", "ECDSA-P256", "ECDH-ES-P256", "X25519", "X-Wing")
 
 
-async def collect(keyring: Keyring, *, providers: Mapping[str, str]) -> Inventory:
+async def collect(keyring: Keyring, *, providers: Mapping[str, str], tls: Tls) -> Inventory:
     """Return the inventory of an installation.
 
     Args:
         keyring: its keys; none is opened.
         providers: root id → kind of provider, as settings name it.
+        tls: what the loaded TLS library offers.
     """
     custody = keyring.custody
     now = custody.clock.now()
@@ -53,7 +53,7 @@ async def collect(keyring: Keyring, *, providers: Mapping[str, str]) -> Inventor
     ]
     assets += [_certificate(one, now) for one in await listed(custody.database)]
     assets += [_subjects(group) for group in await records.subject_keys(custody.database)]
-    assets += [*_protocols(), *_libraries()]
+    assets += [*_protocols(tls), *_libraries(tls)]
     used = dict.fromkeys((*(a.algorithm for a in assets if a.algorithm), *ALWAYS))
     for asset in assets:
         used |= dict.fromkeys(part for part in asset.parts if part in ALGORITHMS)
@@ -179,18 +179,12 @@ def _certificate(one: CertificateInfo, now: datetime) -> Asset:
     )
 
 
-def _protocols() -> Iterator[Asset]:
+def _protocols(tls: Tls) -> Iterator[Asset]:
     """Return the protocols as they are configured: what the code sets, not what peers choose."""
     for name, where, least in (
         ("vault mTLS", "between the vault and the processes that call it", "1.3"),
         ("gateway TLS", "from the vault to gateways, certificates verified", "1.2"),
     ):
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        suites = [
-            suite["name"]
-            for suite in context.get_ciphers()
-            if least != "1.3" or suite["protocol"] == "TLSv1.3"
-        ]
         yield Asset(
             id=f"protocol/{name.replace(' ', '-').lower()}",
             sort="protocol",
@@ -198,8 +192,8 @@ def _protocols() -> Iterator[Asset]:
             version=least,
             state="active",
             where=where,
-            protection=f"{ssl.OPENSSL_VERSION}; key agreement {_GROUPS}",
-            parts=tuple(suites),
+            protection=f"{tls.library}; key agreement {_GROUPS}",
+            parts=tls.suites if least == "1.3" else tls.suites + tls.older_suites,
             quantum="migrate",
         )
 
@@ -208,7 +202,7 @@ _GROUPS = "X25519, P-256"
 """The ssl module of Python has no post-quantum groups before OpenSSL 3.5: a proxy in front may."""
 
 
-def _libraries() -> Iterator[Asset]:
+def _libraries(tls: Tls) -> Iterator[Asset]:
     from cryptography.hazmat.backends.openssl import backend
 
     for name in _LIBRARIES:
@@ -222,5 +216,5 @@ def _libraries() -> Iterator[Asset]:
         id="library/openssl-of-python",
         sort="library",
         name="OpenSSL of Python's ssl module",
-        version=ssl.OPENSSL_VERSION.removeprefix("OpenSSL ").split(" ")[0],
+        version=tls.library.removeprefix("OpenSSL ").split(" ")[0],
     )

@@ -63,6 +63,14 @@ class Asset(msgspec.Struct, frozen=True, kw_only=True):
     public_key: str = ""
 
 
+class Tls(msgspec.Struct, frozen=True, kw_only=True):
+    """What the loaded TLS library offers: its version, suites of TLS 1.3 and of 1.2."""
+
+    library: str
+    suites: tuple[str, ...]
+    older_suites: tuple[str, ...]
+
+
 class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     """Something past its period, near its end, or not as it should be."""
 
