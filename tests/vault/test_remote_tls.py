@@ -209,6 +209,21 @@ async def test_a_caller_takes_nothing_but_the_vault_for_the_vault(far: Far, tmp_
     await listener.stop()
 
 
+async def test_the_vault_of_another_trust_domain_is_not_called(far: Far, tmp_path: Path) -> None:
+    """Its certificate is a server's and signed by our authority; only the SPIFFE id differs."""
+    other = CertificateSigner.__new__(CertificateSigner)
+    other._key, other._domain = (await signer_of(far))._key, trust_domain(uuid4(), "live")
+    files = await foreign(far, tmp_path, role="vault", signer=other)
+    host = Host({}, trust_domain=far.domain, refuse=lambda *_: None)
+    listener = Listener(host, socket.create_server(("127.0.0.1", 0)), files=files)
+    await listener.start()
+    caller = await far.caller(port=listener.port)
+    with pytest.raises(StrongroomError, match="vault_unavailable") as refusal:
+        await caller.ping()
+    assert refusal.value.detail == "not the vault: trust_domain"
+    await listener.stop()
+
+
 async def test_a_key_file_that_others_may_read_is_not_used(far: Far) -> None:
     files = await far.files("worker")
     files.key.chmod(0o640)
