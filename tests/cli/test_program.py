@@ -159,7 +159,8 @@ def test_help_is_asked_for_by_saying_nothing() -> None:
 
 def test_every_setting_is_explained() -> None:
     page = (ROOT / "docs" / "operations" / "settings.md").read_text()
-    told = set(re.findall(r"^\| `([a-z_]+)` \|", page, re.MULTILINE))
+    told = set(re.findall(r"^\| `([a-z0-9_]+)` \|", page, re.MULTILINE))
+    told -= {"pkcs11"}  # a provider, in the table of the roots
     from_elsewhere = {"data_dir", "database_urls"}
     tables = (Settings, Gateway, VaultAddress, VaultListener)
     fields = {name for table in tables for name in table.__struct_fields__} - from_elsewhere
