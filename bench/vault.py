@@ -27,12 +27,12 @@ from rich.progress import Progress
 from rich.table import Table
 
 from bench import client, processes, workload
+from bench.cards import fill
 from bench.openbao import OpenBao
 from strongroom.app import House, Supervisor, load
 from strongroom.app.databases import target
 from strongroom.identity import KeyKind, KeySpec
 from strongroom.kernel.ids import id_from, new_uuid7, uuid_of
-from tests.support.cards import fill
 
 BATCH = 100
 CONNECTIONS = {1: 16, BATCH: 4}

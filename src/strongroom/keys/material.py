@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import count
 from uuid import UUID
 
@@ -159,6 +159,16 @@ class IndexKey:
         keyed = self._keyed.copy()
         keyed.update(domain + b"\0" + data)
         return keyed.finalize()
+
+    def mac_many(self, domain: bytes, values: Iterable[bytes]) -> list[bytes]:
+        """Return `mac` of each value."""
+        domain, made = domain + b"\0", []
+        start = self._keyed.copy
+        for value in values:
+            keyed = start()
+            keyed.update(domain + value)
+            made.append(keyed.finalize())
+        return made
 
 
 class KeyedHash:

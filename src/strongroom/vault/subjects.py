@@ -51,8 +51,9 @@ async def put_cards(
         StrongroomError: `invalid_data_subject`, or what keeps a key or the store from being used.
     """
     index = await keyring.index_key(given.merchant)
-    names = [_name(keyring, given.merchant, card) for card in given.cards]
-    places = {name: [at for at, other in enumerate(names) if other == name] for name in set(names)}
+    places: dict[str, list[int]] = {}
+    for at, card in enumerate(given.cards):
+        places.setdefault(_name(keyring, given.merchant, card), []).append(at)
     for _ in range(ALIAS_TRIES):
         keys = await _keys(keyring, given.merchant, {name: len(places[name]) for name in places})
         now, change = clock.now(), Change()
@@ -60,8 +61,8 @@ async def put_cards(
         for name, spots in places.items():
             sealed, views = seal_cards(
                 given.merchant,
-                [given.cards[at] for at in spots],
-                [given.brands[at] for at in spots],
+                given.cards if len(places) == 1 else [given.cards[at] for at in spots],
+                given.brands if len(places) == 1 else [given.brands[at] for at in spots],
                 key=keys[name],
                 index=index,
                 saved=given.saved,

@@ -73,11 +73,13 @@ def seal_cards(
     """
     numbers = new_token_numbers(now, len(cards))
     tokens = [id_from_int("tok", number) for number in numbers]
-    fingerprints = [index.mac(b"pan", decide.number_bytes(card)) for card in cards]
+    digits = [decide.number_bytes(card) for card in cards]
+    fingerprints = index.mac_many(b"pan", digits)
     aliases = _aliases(cards, kind)
+    seen = _visible_many(index, digits, fingerprints)
     shown = [
-        decide.shown_of(card, brand, fingerprint=visible(index, card, fingerprint))
-        for card, brand, fingerprint in zip(cards, brands, fingerprints, strict=True)
+        decide.shown_of(card, brand, fingerprint=fingerprint)
+        for card, brand, fingerprint in zip(cards, brands, seen, strict=True)
     ]
     if aliases:
         shown = [replace(one, alias=alias.text) for one, alias in zip(shown, aliases, strict=True)]
@@ -127,9 +129,18 @@ def visible(index: IndexKey, card: CardInput, fingerprint: bytes) -> str:
 
     It is made under its own key, so that it stays when the index key rotates.
     """
+    return _visible_many(index, [decide.number_bytes(card)], [fingerprint])[0]
+
+
+def _visible_many(
+    index: IndexKey, digits: Sequence[bytes], fingerprints: Sequence[bytes]
+) -> list[str]:
     key = index.visible
-    inner = fingerprint if key is index else key.mac(b"pan", decide.number_bytes(card))
-    return id_from_int("fp", int.from_bytes(key.mac(b"visible", inner)[:16], "big"))
+    inner = fingerprints if key is index else key.mac_many(b"pan", digits)
+    return [
+        id_from_int("fp", int.from_bytes(made[:16], "big"))
+        for made in key.mac_many(b"visible", inner)
+    ]
 
 
 def subject_text(stored: StoredCard) -> str:
