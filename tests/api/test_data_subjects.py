@@ -54,11 +54,13 @@ def test_a_person_is_erased_and_the_receipt_holds(stack: Stack, tmp_path: Path) 
     assert stack.call("POST", refund, {}, idempotency_key=fresh()).status == 201
     (tmp_path / "receipt").write_bytes(told.body)
     key = strongroom("subjects", "key", "--json", data_dir=stack.data_dir).json["key"]
-    checked = strongroom("subjects", "verify-receipt", tmp_path / "receipt", "--key", key, "--json")
+    (tmp_path / "key").write_text(key)
+    check = ("subjects", "verify-receipt", tmp_path / "receipt", "--key-file", tmp_path / "key")
+    checked = strongroom(*check, "--json")
     assert (checked.code, checked.json) == (0, told.json["receipt"])
     forged = told.body.replace(b'"cards_removed":2', b'"cards_removed":3')
     (tmp_path / "receipt").write_bytes(forged)
-    refused = strongroom("subjects", "verify-receipt", tmp_path / "receipt", "--key", key)
+    refused = strongroom(*check)
     assert refused.code == 1 and "shred_receipt_invalid" in refused.err
 
 

@@ -45,7 +45,8 @@ class Hosts:
         return done.stdout
 
     def start(self, command: str) -> None:
-        words = self.moved(command).split()
+        program, *words = self.moved(command).split()
+        words = [str(self._bin / program), *words]
         env = environment()
         with (self._tmp / "stderr.log").open("ab") as log:
             started = subprocess.Popen(words, cwd=self._tmp, env=env, stdout=log, stderr=log)

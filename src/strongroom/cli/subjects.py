@@ -75,23 +75,18 @@ def shred(
 
 def verify_receipt(
     file: Annotated[Path, typer.Argument(help="The receipt, as it was answered.")],
-    key: Annotated[
-        str | None, typer.Option("--key", help="The public key `subjects key` prints.")
-    ] = None,
     key_file: Annotated[
-        Path | None, typer.Option("--key-file", help="A file with that key.")
-    ] = None,
+        Path, typer.Option("--key-file", help="A file with the public key `subjects key` prints.")
+    ],
     as_json: AsJson = False,
 ) -> int:
     """Check a receipt offline: nothing of an installation is needed, only its public key."""
     from strongroom.cli.show import clean, emit
     from strongroom.keys.subjects import verify_receipt as verify
 
-    if (key is None) == (key_file is None):
-        raise typer.BadParameter("give --key or --key-file.")
-    text = key if key_file is None else key_file.read_text("utf-8", errors="replace")
+    text = key_file.read_text("utf-8", errors="replace")
     with file.open("rb") as opened:
-        receipt = verify(opened.read(_RECEIPT_BYTES_MAX + 1), key=text or "")
+        receipt = verify(opened.read(_RECEIPT_BYTES_MAX + 1), key=text)
     line = (
         f"{receipt['subject']} of {receipt['merchant']}: {receipt['cards_removed']} cards and "
         f"{len(receipt['keys'])} keys destroyed at {receipt['destroyed_at']} "

@@ -46,15 +46,21 @@ class FileAnchor:
         if not self._path.exists():
             return None
         kept = self._path.with_name(f"{self._path.name}.overridden-{time.time_ns()}")
-        kept.write_text(f"{self._path.read_text('utf-8', 'replace')}overridden: {reason}\n")
+        _write(kept, f"{self._path.read_text('utf-8', 'replace')}overridden: {reason}\n")
         self._path.unlink()
         return kept
 
     def write(self, seq: int) -> None:
         """Remember a number; after a crash the file holds the old or the new one, whole."""
         draft = self._path.with_name(f"{self._path.name}.{os.getpid()}.new")
-        with open(draft, "w", encoding="ascii") as file:
-            file.write(f"{_HEAD} {seq}\n")
-            file.flush()
-            os.fsync(file.fileno())
+        _write(draft, f"{_HEAD} {seq}\n")
         os.replace(draft, self._path)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file of mode 0600, durably."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+    with os.fdopen(os.open(path, flags, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
