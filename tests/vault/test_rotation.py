@@ -20,6 +20,7 @@ from strongroom.keys.rotation import records as job_records
 from strongroom.storage import Committer
 from strongroom.vault import CardVault, EgressPolicy
 from strongroom.vault.rotation import CardRotation, records
+from strongroom.vault.rotation.flow import pause_after
 from tests.keys.house import House, new_merchant
 from tests.vault.callers import AMEX, Operator, Policy, tokenize
 from tests.vault.conftest import PAN, a_card
@@ -424,3 +425,8 @@ async def _killed(
         except Killed:
             return True
     return False
+
+
+def test_a_rotation_rests_longer_where_the_machine_is_busy() -> None:
+    assert pause_after(0.01, 0.25) == pytest.approx(0.24)
+    assert pause_after(0.10, 0.25) == pytest.approx(0.90)

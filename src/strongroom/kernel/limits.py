@@ -131,6 +131,9 @@ ROTATION_CHUNK = 2_000
 ROTATION_RATE = 2_000
 """Cards per second when nobody says otherwise: payments hardly notice; a million: 9 minutes."""
 
+ROTATION_REST = 9
+"""A rotation at a set rate rests nine times as long as it worked: at most a tenth of the time."""
+
 ROTATION_LEASE_S = 15
 """A rotation whose process died goes on in another after this long."""
 
