@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from itertools import product
+from typing import Any
 
 import asyncpg
 import pytest
@@ -11,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strongroom.kernel import limits
-from strongroom.keys import Context
+from strongroom.kernel.errors import StrongroomError
+from strongroom.kernel.ids import id_from
+from strongroom.keys import Context, records
 from strongroom.keys.decide import (
     NEXT,
     STATES,
@@ -22,6 +25,7 @@ from strongroom.keys.decide import (
     may_seal,
 )
 from strongroom.keys.model import State
+from strongroom.storage import ConstraintViolated
 from tests.keys.house import House, new_merchant
 
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
@@ -120,3 +124,45 @@ async def test_a_record_changes_only_by_a_new_revision(
         assert getattr(refused.value, "constraint_name", None) == constraint
     finally:
         await owner.close()
+
+
+async def data_kek(installed: House) -> str:
+    (row,) = await installed.sql("SELECT id FROM keys.kek WHERE purpose = 'data' AND version = 1")
+    return id_from("kek", row["id"])
+
+
+async def test_no_key_is_made_under_a_destroyed_kek(installed: House) -> None:
+    """A process that cannot hear of rotations would seal what nobody opens after it ended."""
+    stale, keyring = await installed.keyring(), await installed.keyring()
+    await installed.rotated(keyring, "kek")
+    installed.clock.move(REST_S)
+    await installed.rotation(keyring).destroy(await data_kek(installed), actor="op_1")
+    with pytest.raises(ConstraintViolated) as caught:
+        await stale.seal(Context(new_merchant(), TOKEN, "card"), b"x")
+    assert caught.value.constraint == "key_under_living_kek"
+    assert not await installed.sql("SELECT id FROM keys.dek")
+    await stale.refresh()
+    context = Context(new_merchant(), TOKEN, "card")
+    sealed = await stale.seal(context, b"x")
+    assert await (await installed.keyring()).open_record(context, sealed) == b"x"
+
+
+async def test_a_key_made_while_its_kek_is_destroyed_keeps_the_kek(
+    installed: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stale, keyring = await installed.keyring(), await installed.keyring()
+    await installed.rotated(keyring, "kek")
+    installed.clock.move(REST_S)
+    context, counted = Context(new_merchant(), TOKEN, "card"), records.count_under
+    sealed: list[bytes] = []
+
+    async def counted_too_early(*args: Any) -> int:
+        found = await counted(*args)
+        if not sealed:
+            sealed.append(await stale.seal(context, b"x"))
+        return found
+
+    monkeypatch.setattr(records, "count_under", counted_too_early)
+    with pytest.raises(StrongroomError, match="1 rows refer to it"):
+        await installed.rotation(keyring).destroy(await data_kek(installed), actor="op_1")
+    assert await (await installed.keyring()).open_record(context, sealed[0]) == b"x"

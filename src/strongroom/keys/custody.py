@@ -50,7 +50,8 @@ from strongroom.keys.tables import UNDER_KEKS, table_of
 from strongroom.storage import Change, Committer, ConstraintViolated, Database, Verdict
 
 _TRIES = 20
-
+_LOOK_AGAIN = ("key_revision_counts", "kek_still_wraps")
+"""What the database refuses when others were faster with keys that the manifest does not name."""
 
 Build = Callable[[Snapshot, Change], Awaitable[Draft | None]]
 
@@ -266,7 +267,7 @@ class Custody:
             try:
                 verdict = await self.committer.submit(change)
             except ConstraintViolated as refused:
-                if refused.constraint != "key_revision_counts":
+                if refused.constraint not in _LOOK_AGAIN:
                     raise
                 continue
             if verdict is not Verdict.STALE:
