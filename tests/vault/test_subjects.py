@@ -15,7 +15,7 @@ from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.secret import Secret
 from strongroom.keys import Context, ShredLedger
 from strongroom.keys.rotation import Rotation
-from strongroom.keys.subjects import verify_receipt
+from strongroom.keys.subjects import records, verify_receipt
 from strongroom.vault import CardInput, CardVault, EgressPolicy
 from strongroom.vault.rotation import CardRotation
 from strongroom.vault.tokens import merchant_uuid
@@ -208,6 +208,37 @@ async def test_a_shredding_cut_short_is_finished_by_the_next_start(
     assert line.receipt["reason"] == "art. 17"
     assert await started.replay_shreds() == 0
     assert len(ledger.path.read_text().splitlines()) == 1
+
+
+async def test_a_replay_overtaken_by_a_rotation_shreds_all_the_same(
+    installed: House, ledger: ShredLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The revived key is wrapped anew by another process after it was looked at."""
+    merchant = new_merchant()
+    vault = await another(installed, ledger)
+    token = await stored(vault, merchant, ANNA)
+    backup = {
+        table: await installed.sql(f"SELECT t::text AS row FROM {table} t")
+        for table in ("keys.subject_key", "vault.card")
+    }
+    await erased(vault, merchant, ANNA)
+    for table, rows in backup.items():
+        await installed.sql(f"DELETE FROM {table}")
+        for row in rows:
+            await installed.sql(f"INSERT INTO {table} SELECT ($1::text::{table}).*", row["row"])
+    living, keyring = records.living, await installed.keyring()
+
+    async def overtaken(*args: Any) -> Any:
+        monkeypatch.undo()
+        found = await living(*args)
+        await installed.rotated(keyring, "kek")
+        return found
+
+    monkeypatch.setattr(records, "living", overtaken)
+    started = await another(installed, ledger)
+    assert await started.replay_shreds() == 1
+    with pytest.raises(StrongroomError, match="token_not_found"):
+        await shown(started, merchant, token)
 
 
 def _dies(*_: object) -> None:

@@ -235,18 +235,13 @@ class SubjectKeys:
         know yet gets its receipt and its line.
 
         Raises:
-            StrongroomError: `shred_ledger_damaged`; nothing may be served then.
+            StrongroomError: `shred_ledger_damaged`, or `data_subject_busy` when others keep
+                changing a revived key; nothing may be served then.
         """
         lines = await asyncio.to_thread(ledger.read, self._signer.public_key)
         again = 0
         for page in _pages(lines, _PAGE):
-            named = {UUID(key): told for told in page for key in told.receipt["keys"]}
-            for found in await records.living(self._database, list(named)):
-                told = named[found.key.record.id].receipt
-                await self._destroy(
-                    found, by=told["requested_by"], reason=told["reason"], request=told["request"]
-                )
-                again += 1
+            again += await self._destroy_again(page)
             await self._put_back(page)
         while cut_short := await records.unreceipted(self._database, limit=_PAGE):
             for found in cut_short:
@@ -255,6 +250,22 @@ class SubjectKeys:
         if again:
             _log.warning("%d keys of the shred ledger were alive and are destroyed again", again)
         return again
+
+    async def _destroy_again(self, page: Sequence[Shredded]) -> int:
+        """Destroy the keys of these receipts that live; returns only when none does any more."""
+        named = {UUID(key): told.receipt for told in page for key in told.receipt["keys"]}
+        revived: set[UUID] = set()
+        for _ in range(_TRIES):
+            alive = await records.living(self._database, list(named))
+            if not alive:
+                return len(revived)
+            for found in alive:
+                told = named[found.key.record.id]
+                await self._destroy(
+                    found, by=told["requested_by"], reason=told["reason"], request=told["request"]
+                )
+                revived.add(found.key.record.id)
+        raise errors.data_subject_busy()
 
     async def _destroy(
         self, found: SubjectKey, *, by: str, reason: str, request: str | None
