@@ -192,6 +192,19 @@ async def test_one_no_closes_a_request(installed: House, control: DualControl) -
     assert await refused(redeem(control, made.id)) == "approval_rejected"
 
 
+async def test_a_no_stays_when_its_custodian_is_revoked(
+    installed: House, control: DualControl
+) -> None:
+    """Else one person, who may revoke a fourth custodian alone, overrules him."""
+    alice, bob, carol, _ = await enrolled(control, "alice", "bob", "carol", "dave")
+    made = await approved(installed, control, alice, bob)
+    now = installed.clock.now()
+    no = carol.sign(control, made, now, "reject")
+    await control.reject(made.id, custodian="carol", signed_at=now, signature=no)
+    await control.revoke("carol", actor=ME, reason="left")
+    assert await refused(redeem(control, made.id)) == "approval_rejected"
+
+
 async def test_a_revoked_custodian_counts_no_more(installed: House, control: DualControl) -> None:
     alice, bob, carol = await enrolled(control, "alice", "bob", "carol")
     made = await approved(installed, control, alice, bob)

@@ -74,14 +74,16 @@ def counted(
 ) -> tuple[str, ...]:
     """Return the distinct custodians whose decision counts now.
 
-    Revoked ones, the requester, and rows whose signature does not hold do not.
+    Rows whose signature does not hold do not, nor does a yes of the requester or of a revoked one.
+    A no stays when its custodian leaves: revoking takes one person, overruling it must not.
     """
     found = []
     for signed in decisions:
         custodian = custodians.get(signed.custodian)
-        if custodian is None or custodian.revoked_at is not None or signed.decision != decision:
+        if custodian is None or signed.decision != decision:
             continue
-        if decision == "approve" and is_own(custodian, approval):
+        left = custodian.revoked_at is not None
+        if decision == "approve" and (left or is_own(custodian, approval)):
             continue
         if signature_holds(world, approval, custodian, signed):
             found.append(custodian.id)
