@@ -15,7 +15,7 @@ from strongroom.kernel.ids import id_from, uuid_of
 from strongroom.kernel.secret import Secret
 from strongroom.keys import Keyring, SealedFileRoot
 from strongroom.keys import records as key_records
-from strongroom.keys.rotation import Level, Rotation
+from strongroom.keys.rotation import Level, Rotation, steps
 from strongroom.keys.rotation import records as job_records
 from strongroom.storage import Committer
 from strongroom.vault import CardVault, EgressPolicy
@@ -289,6 +289,49 @@ async def test_a_compromised_index_key_takes_the_visible_fingerprint_with_it(
     assert (await fresh.describe(merchant, again)).fingerprint == after
     cards = CardRotation(installed.database, keyring)
     assert await cards.tokens_of(merchant, a_card()) == sorted([token, again])
+
+
+async def visible_keys(installed: House) -> list[tuple[int, str]]:
+    rows = await installed.sql("SELECT version, state FROM keys.visible_key ORDER BY version")
+    return [(row[0], row[1]) for row in rows]
+
+
+async def test_a_key_is_compromised_once(installed: House) -> None:
+    """A command given twice is refused before it changes the fingerprints that callers see."""
+    keyring = await installed.keyring()
+    await tokenize(vault_of(installed, keyring), new_merchant())
+    (row,) = await installed.sql("SELECT id FROM keys.index_key")
+    rotation = installed.rotation(keyring)
+    await rotation.compromise(id_from("idx", row["id"]), actor="op_1")
+    with pytest.raises(StrongroomError, match="is compromised"):
+        await rotation.compromise(id_from("idx", row["id"]), actor="op_1")
+    assert await visible_keys(installed) == [(1, "active")]
+
+
+async def test_compromised_bytes_that_a_rotation_just_kept_are_replaced(
+    installed: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keyring, other = await installed.keyring(), await installed.keyring()
+    vault = vault_of(installed, keyring)
+    merchant = new_merchant()
+    token = await tokenize(vault, merchant, saved=True)
+    before = (await vault.describe(merchant, token)).fingerprint
+    (row,) = await installed.sql("SELECT id FROM keys.index_key")
+    newest = key_records.newest
+
+    async def read_too_early(*args: Any) -> Any:
+        monkeypatch.undo()
+        found = await newest(*args)
+        await steps.keep_visible(other.custody, uuid_of(merchant, "mer"))
+        return found
+
+    monkeypatch.setattr(key_records, "newest", read_too_early)
+    rotation = installed.rotation(keyring)
+    await rotation.compromise(id_from("idx", row["id"]), actor="op_1")
+    assert await visible_keys(installed) == [(1, "compromised"), (2, "active")]
+    assert (await rotation.work()) is not None
+    fresh = vault_of(installed, await installed.keyring())
+    assert (await fresh.describe(merchant, token)).fingerprint != before
 
 
 async def test_an_active_or_needed_key_is_not_destroyed(installed: House) -> None:

@@ -19,7 +19,7 @@ from strongroom.keys.records import Snapshot
 from strongroom.keys.rotation import steps
 from strongroom.keys.rotation.model import Cards, Level
 from strongroom.keys.tables import DEK, INDEX, KEK, SERVICE, VISIBLE, KeyTable
-from strongroom.storage import Change
+from strongroom.storage import Change, Verdict
 
 _TABLES = {"kek": KEK, "dek": DEK, "index": INDEX, "visible": VISIBLE, "service": SERVICE}
 _KIND = {PREFIX[kind]: kind for kind in _TABLES}
@@ -51,6 +51,7 @@ async def compromise(custody: Custody, name: str, *, actor: str) -> tuple[Level,
     kind = key.record.kind
     if kind not in _LEVEL:
         raise errors.key_state("keys of the service itself are not replaced by this release")
+    _require_markable(key)
     if kind == "kek":
         await _compromise_kek(custody, key, actor)
         return "kek", None
@@ -144,8 +145,11 @@ async def _compromise_visible(custody: Custody, key: StoredKey, merchant: UUID, 
     if shown is None:
         change = Change()
         _add_next(custody, change, VISIBLE, key, actor, version=1)
-        await custody.committer.submit(change)
-    elif shown.state == "active":
+        if await custody.committer.submit(change) is Verdict.COMMITTED:
+            return
+        # A rotation was faster and kept this key's bytes.
+        shown = await records.newest(custody.database, VISIBLE, merchant)
+    if shown is not None and shown.state == "active":
         await _compromise_merchant_key(custody, VISIBLE, shown, actor)
 
 
@@ -172,12 +176,16 @@ def _add_next(
 
 
 def _mark(custody: Custody, change: Change, key: StoredKey, actor: str) -> Draft:
-    if not may_become(key.state, "compromised"):
-        raise errors.key_state(f"{name_of(key)} is {key.state}")
+    _require_markable(key)
     marked = custody.changed(key, state="compromised")
     custody.put(change, marked)
     record(change, entry_of("compromise", marked, actor=actor), at=marked.state_at)
     return _draft(marked, "compromised")
+
+
+def _require_markable(key: StoredKey) -> None:
+    if not may_become(key.state, "compromised"):
+        raise errors.key_state(f"{name_of(key)} is {key.state}")
 
 
 def _draft(key: StoredKey, state: str) -> Draft:
