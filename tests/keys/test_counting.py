@@ -99,3 +99,17 @@ async def test_a_key_seals_no_more_than_was_set_aside(
     opener = await keyring.key_of(merchant, record)
     with pytest.raises(StrongroomError, match="key_exhausted"):
         opener.seal(context, b"x")
+
+
+async def test_a_busy_key_keeps_its_uses_while_many_others_come(
+    installed: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "KEY_CACHE_SIZE", 2)
+    monkeypatch.setattr(limits, "KEY_USES_BLOCK", 8)
+    busy = Context(new_merchant(), TOKEN, "card")
+    keyring = await installed.keyring()
+    for _ in range(16):
+        await keyring.seal(busy, b"x")
+        await keyring.seal(Context(new_merchant(), TOKEN, "card"), b"x")
+    (row,) = await installed.sql("SELECT reserved FROM keys.dek ORDER BY reserved DESC LIMIT 1")
+    assert row["reserved"] == 16
