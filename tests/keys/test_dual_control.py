@@ -12,7 +12,7 @@ import pytest
 
 from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.ids import uuid_of
-from strongroom.keys.dual_control import Approval, DualControl, enrollment
+from strongroom.keys.dual_control import Approval, Custodian, DualControl, enrollment
 from strongroom.storage.embedded import EmbeddedPostgres
 from tests.keys.custodians import Person, enrolled, person
 from tests.keys.house import House, house
@@ -254,6 +254,28 @@ async def test_live_mode_guards_who_may_join_and_leave(live: House) -> None:
     assert await refused(control.revoke("alice", actor=ME, reason="x")) == "approval_required"
     names = [c.name for c in await control.custodians() if c.revoked_at is None]
     assert names == ["alice", "bob", "dave"]
+
+
+async def test_custodians_do_not_leave_at_once_past_the_guard(
+    live: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else one person leaves nobody to approve, by revoking several in the same moment."""
+    first, second = [(await live.keyring()).dual_control for _ in range(2)]
+    alice, bob, _ = await enrolled(first, "alice", "bob", "carol")
+    dave = person("dave").card
+    made = await first.request("custodian:enroll", enrollment(dave), requester=ME, reason="x")
+    for one in (alice, bob):
+        await one.approve(first, made, live.clock.now())
+    await first.enroll(dave, actor=ME, approval=made.id)
+    known = await second.custodians()
+
+    async def read_before() -> list[Custodian]:
+        return known
+
+    monkeypatch.setattr(second, "custodians", read_before)
+    await first.revoke("carol", actor=ME, reason="left")
+    assert await refused(second.revoke("dave", actor=ME, reason="left")) == "custodian_conflict"
+    assert sum(known.revoked_at is None for known in await first.custodians()) == 3
 
 
 async def test_custodians_are_few_and_distinct(installed: House, control: DualControl) -> None:

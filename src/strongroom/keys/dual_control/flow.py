@@ -107,20 +107,21 @@ class DualControl:
         In live mode an approval of `custodian:revoke` is needed when fewer than three would stay.
 
         Raises:
-            StrongroomError: `custodian_unknown`, or why there is no approval.
+            StrongroomError: `custodian_unknown`, `custodian_conflict`, or why there is no approval.
         """
         held = await self.custodians()
         leaving = decide.named(held, custodian)
-        staying = sum(known.revoked_at is None for known in held) - 1
+        gone = sum(known.revoked_at is not None for known in held)
+        staying = len(held) - gone - 1
         if self.world.mode == "live" and staying < limits.CUSTODIANS_FOUNDING:
             payload = {"custodian": leaving.id}
             await self.redeem("custodian:revoke", payload, approval=approval, requester=actor)
         decide.require_text(reason, "reason")
         change = Change()
         now = self._clock.now()
-        records.add_revocation(change, leaving.id, at=now, actor=actor, why=reason)
+        records.add_revocation(change, leaving.id, number=gone + 1, at=now, actor=actor, why=reason)
         self._journal(change, "custodian:revoke", leaving.id, actor, {"name": leaving.name}, reason)
-        await self._claim(change, errors.custodian_unknown())
+        await self._claim(change, errors.custodian_conflict())
 
     async def request(
         self,

@@ -29,11 +29,12 @@ REVOCATION = Claim(
     "keys.custodian_revocation",
     {
         "custodian_id": "uuid",
+        "number": "int4",
         "revoked_at": "timestamptz",
         "revoked_by": "text",
         "reason": "text",
     },
-    key=("custodian_id",),
+    key=("number",),
     id_column="custodian_id",
 )
 APPROVAL = Claim(
@@ -94,9 +95,11 @@ def add_custodian(change: Change, custodian: Custodian, *, mac: bytes) -> None:
     )
 
 
-def add_revocation(change: Change, custodian: str, *, at: datetime, actor: str, why: str) -> None:
-    """Claim that a custodian has left."""
-    change.add(REVOCATION, (uuid_of(custodian, "cus"), at, actor, why))
+def add_revocation(
+    change: Change, custodian: str, *, number: int, at: datetime, actor: str, why: str
+) -> None:
+    """Claim the next number for the leaving of a custodian."""
+    change.add(REVOCATION, (uuid_of(custodian, "cus"), number, at, actor, why))
 
 
 def add_approval(change: Change, approval: Approval, *, payload: bytes, mac: bytes) -> None:
