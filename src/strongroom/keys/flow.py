@@ -349,13 +349,10 @@ class Keyring:
 
     def _allowance(self, key_id: UUID) -> Allowance:
         """Return what this process may still spend of a key; it outlives the cached key."""
-        found = self._allowances.get(key_id)
-        if found is not None:
-            self._allowances.move_to_end(key_id)
-        else:
-            found = self._allowances[key_id] = Allowance()
-            while len(self._allowances) > 2 * limits.KEY_CACHE_SIZE:
-                self._allowances.popitem(last=False)
+        found = self._allowances.setdefault(key_id, Allowance())
+        self._allowances.move_to_end(key_id)
+        while len(self._allowances) > 2 * limits.KEY_CACHE_SIZE:
+            self._allowances.popitem(last=False)
         return found
 
     async def _reserve(self, merchant: str, key: DataKey, uses: int) -> DataKey:
