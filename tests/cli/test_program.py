@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,6 +45,13 @@ def test_every_command_declares_an_action_that_an_operator_may_carry_out() -> No
         merchant = "mer_01k00000000000000000000000" if of_merchant else None
         who = operator("test", merchant=merchant)
         Authorizer(mode="test").check(who, action=action, merchant=merchant)
+
+
+def test_nobody_chooses_his_name_by_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Journal entries name the user, and who asks for an approval must not give it."""
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(name, "somebody-else")
+    assert operator("live").id == f"local:{pwd.getpwuid(os.getuid()).pw_name}"
 
 
 def test_public_commands_are_those_that_touch_no_installation() -> None:

@@ -7,7 +7,8 @@ that a person can mend; `program.main` turns that into one line and an exit code
 from __future__ import annotations
 
 import functools
-import getpass
+import os
+import pwd
 from collections.abc import Callable
 from contextvars import ContextVar
 from pathlib import Path
@@ -103,7 +104,8 @@ def authorize(
 
 
 def _user() -> str:
+    """Return the name the system has for this user; variables say what anybody likes."""
     try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a user id without a name, as in containers
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a user id without a name, as in containers
         return "unknown"
