@@ -209,6 +209,8 @@ def test_a_new_set_makes_the_old_shares_void(people: Path, made: Path, tmp_path:
     )  # fmt: skip
     try:
         wait_for((data_dir / "reshare.sock").exists, "nothing waits")
+        told = fine("ceremony", "session", "--reshare", data_dir=data_dir).json
+        assert told["after"].startswith("2 of 3: ") and " cus_" in told["after"]
         for name in ("bob", "carol"):
             fine("ceremony", "unseal", "--reshare", *part(people, name, old), data_dir=data_dir)
         out, err = leading.communicate(timeout=30)

@@ -24,6 +24,7 @@ from strongroom.keys.ceremony import (
     fingerprint,
     head_of,
     new_root,
+    new_set,
     parse_root,
     prove_share,
     share_out,
@@ -250,6 +251,21 @@ def test_fingerprints_differ_by_session(vaulted: Vaulted) -> None:
     assert fingerprint(first) != fingerprint(second)
     swapped = msgspec.structs.replace(first, key=second.key)
     assert fingerprint(swapped) != fingerprint(first)
+
+
+def test_custodians_see_and_sign_whose_the_new_shares_will_be(vaulted: Vaulted) -> None:
+    """Else who leads a re-sharing keeps all shares of it, and nobody could have known."""
+    mallory, other = (person(name).card for name in ("mallory", "mallory2"))
+    after = new_set([mallory, other], 2)
+    session = Session(vaulted.file, purpose="reshare", clock=vaulted.clock, after=after)
+    card = session.card()
+    for one in (mallory, other):
+        assert f"{one.name} {one.custodian} {one.signing_key[:16]}" in card.after
+    shown = msgspec.structs.replace(card, after=new_set([p.card for p in vaulted.people], 3))
+    assert fingerprint(shown) != fingerprint(card)
+    deceived = answer_to(shown, vaulted.shares[0], vaulted.people[0].key, at=vaulted.clock.now())
+    assert refused(session, deceived) == "signature_invalid"
+    session.accept(vaulted.answer(session, 0))
 
 
 def written(path: Path, vaulted: Vaulted) -> None:

@@ -22,6 +22,7 @@ from strongroom.keys.ceremony import (
     create_root_file,
     hold,
     new_root,
+    new_set,
     read_root,
     share_out,
     verified_statement,
@@ -70,7 +71,8 @@ def new_shares(
     """
     present = shares_file(settings)
     about = {"root": present.root, "mode": present.mode, "installation": present.installation}
-    with Unsealing(settings.data_dir, [present], purpose="reshare") as waiting:
+    after = new_set(cards, threshold)
+    with Unsealing(settings.data_dir, [present], purpose="reshare", after=after) as waiting:
         key = waiting.wait()
         now = SystemClock().now()
         file, shares = share_out(key, about, cards, threshold=threshold, at=now)

@@ -61,6 +61,7 @@ class Unsealing:
         files: the roots to be opened, one after the other.
         purpose: what the shares are asked for; each has its own socket.
         to_commands: whether commands of the same user may be handed keys afterwards.
+        after: whose the new shares will be, for custodians to see and sign.
         say: tells people at the console what is going on.
     """
 
@@ -71,6 +72,7 @@ class Unsealing:
         *,
         purpose: Purpose = "unseal",
         to_commands: bool = False,
+        after: str = "",
         say: Callable[[str], None] | None = None,
     ) -> None:
         self._path = folder / SOCKETS[purpose]
@@ -78,6 +80,7 @@ class Unsealing:
         self._file = files[0]
         self._purpose: Purpose = purpose
         self._to_commands = to_commands
+        self._after = after
         self._say = say or _to_stderr
         self._clock = SystemClock()
         self.transcript = Transcript(folder / TRANSCRIPT, purpose, clock=self._clock)
@@ -146,7 +149,9 @@ class Unsealing:
                 self._meet(connection, is_http=source is listener)
 
     def _begin(self) -> None:
-        self._session = Session(self._file, purpose=self._purpose, clock=self._clock)
+        self._session = Session(
+            self._file, purpose=self._purpose, clock=self._clock, after=self._after
+        )
         self._refusals = 0
         card, shares = self._session.card(), self._file.shares
         self.transcript.add(

@@ -344,6 +344,7 @@ def _about(card: SessionCard) -> list[str]:
         f"for        {card.purpose} of {card.root} ({card.mode}, {card.installation})",
         f"given      {len(card.given)} of {card.threshold} shares",
         f"expires    {card.expires_at}",
+        *([f"new set    {card.after}"] if card.after else []),
     ]
 
 

@@ -25,6 +25,7 @@ from strongroom.keys.ceremony.model import (
     ShareFile,
     answer_statement,
     fingerprint,
+    new_set,
     verified_statement,
 )
 from strongroom.keys.ceremony.session import Session, answer_to
@@ -62,6 +63,7 @@ __all__ = [
     "hold",
     "key_pipe",
     "new_root",
+    "new_set",
     "parse_root",
     "parse_share",
     "peer_is_ours",

@@ -7,12 +7,14 @@ to one waiting process. What each is bound to stands in its `info`, as canonical
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
 
 from strongroom.kernel.canonical import dumps
 from strongroom.keys.ceremony.shamir import ShareSet
+from strongroom.keys.dual_control.model import Card
 from strongroom.keys.model import Mode
 
 ROOT_FORMAT = "strongroom-shares-root/1"
@@ -67,7 +69,10 @@ class ShareFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class SessionCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a waiting process tells custodians; `key` is its ephemeral public key (base64)."""
+    """What a waiting process tells custodians; `key` is its ephemeral public key (base64).
+
+    `after` says whose the shares will be, when the purpose is to make new ones.
+    """
 
     format: str
     session: str
@@ -80,6 +85,7 @@ class SessionCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     given: tuple[int, ...]
     key: str
     expires_at: str
+    after: str = ""
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -151,6 +157,12 @@ def fingerprint(card: SessionCard) -> str:
     return "-".join(text[place : place + 4] for place in range(0, 20, 4))
 
 
+def new_set(cards: Sequence[Card], threshold: int) -> str:
+    """Return what custodians are told of a new set: how many open it, and whose shares it has."""
+    people = [f"{card.name} {card.custodian} {card.signing_key[:16]}" for card in cards]
+    return f"{threshold} of {len(cards)}: {', '.join(people)}"
+
+
 def _about(card: SessionCard) -> dict[str, str | int]:
     return {
         "session": card.session,
@@ -158,4 +170,5 @@ def _about(card: SessionCard) -> dict[str, str | int]:
         "mode": card.mode,
         "installation": card.installation,
         "set": card.set_id,
+        "after": card.after,
     }

@@ -36,15 +36,16 @@ from strongroom.keys.dual_control.custodian_file import decoded, open_with, seal
 
 
 class Session:
-    """Collects shares of one root until there are enough."""
+    """Collects shares of one root until there are enough; `after` is what custodians agree to."""
 
-    def __init__(self, root: RootFile, *, purpose: Purpose, clock: Clock) -> None:
+    def __init__(self, root: RootFile, *, purpose: Purpose, clock: Clock, after: str = "") -> None:
         self._root = root
         self._clock = clock
         self._private = X25519PrivateKey.generate()
         self._shares: dict[int, Share] = {}
         self._id = os.urandom(16).hex()
         self._purpose: Purpose = purpose
+        self._after = after
         self._until = clock.now() + timedelta(seconds=limits.UNSEAL_SESSION_S)
         self.root_key: Secret[bytes] | None = None
 
@@ -68,6 +69,7 @@ class Session:
             given=tuple(sorted(self._shares)),
             key=base64.b64encode(public).decode(),
             expires_at=rfc3339_ms(self._until),
+            after=self._after,
         )
 
     def accept(self, answer: Answer) -> Holder:
