@@ -247,14 +247,15 @@ async def test_lines_of_json(vault: CardVault, desk: VaultDesk, tmp_path: Path) 
         json.dumps({**card, "cvc": "123"}),
         json.dumps({**card, "number": 4242424242424242}),
         "[]",
+        '{"external_id": "deep", "number": ' + "[" * 2_000,
         json.dumps({**card, "external_id": "b", "holder_name": None}),
     ]
     given = files(tmp_path, "\n".join(lines), "jsonl")
     merchant = new_merchant()
     done = await run(desk, merchant, given)
-    assert (done.imported, done.rejected) == (2, 4)
+    assert (done.imported, done.rejected) == (2, 5)
     assert given.rejects.read_text().splitlines()[1:] == [
-        f"{n},malformed_line," for n in (2, 3, 4, 5)
+        f"{n},malformed_line," for n in (2, 3, 4, 5, 6)
     ]
     assert await numbers(vault, merchant, [mapping(given)["a"]]) == ["4242424242424242"]
 

@@ -85,7 +85,7 @@ def _card(fields: Fields) -> CardInput:
 def _json(line: bytes) -> Fields:
     try:
         return _decoder.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise errors.malformed_line() from None
 
 
