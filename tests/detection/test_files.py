@@ -15,6 +15,7 @@ import sys
 import tarfile
 import threading
 import time
+import tracemalloc
 import zipfile
 import zlib
 from pathlib import Path
@@ -230,6 +231,44 @@ def test_bombs_are_left_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     report = scan(tmp_path)
     assert {unread.reason for unread in report.unread} == {"unpacks to more than is allowed"}
     assert time.monotonic() - started < 20
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_every_zip_method_unpacks_in_small_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: int
+) -> None:
+    monkeypatch.setattr(limits, "SCAN_UNPACKED_FREE_BYTES", 4 << 20)
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", method) as made:
+        made.writestr("log", LINE)
+        with made.open("flat", "w") as flat:
+            for _ in range(128):
+                flat.write(bytes(1 << 20))
+    tracemalloc.start()
+    report = scan(tmp_path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert [hit.inside for hit in report.hits] == ["log"]
+    assert {unread.reason for unread in report.unread} == {"unpacks to more than is allowed"}
+    assert peak < 32 << 20
+
+
+def test_a_zip_method_that_is_not_read_is_told(tmp_path: Path) -> None:
+    odd = bytearray(zip_of(a=LINE))
+    odd[8] = odd[odd.find(b"PK\x01\x02") + 10] = 93
+    (tmp_path / "a.zip").write_bytes(odd)
+    (told,) = scan(tmp_path).unread
+    assert told.reason == "compressed in a way that is not read"
+
+
+def test_a_pdf_of_nothing_but_streams_is_read_in_time(tmp_path: Path) -> None:
+    hidden = b"stream\n" + zlib.compress(LINE) + b"\nendstream\n"
+    noise = b"%PDF-1.4\n" + b"stream\n" * 90_000
+    (tmp_path / "a.pdf").write_bytes(noise + b"endstream\n" + hidden)
+    (tmp_path / "b.pdf").write_bytes(noise)
+    started = time.monotonic()
+    report = scan(tmp_path)
+    assert time.monotonic() - started < 10
+    assert [hit.mask for hit in report.hits] == [masked(PAN)]
 
 
 def test_archives_with_too_many_members_are_left(

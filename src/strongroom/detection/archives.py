@@ -7,6 +7,7 @@ than its file allows is left and told. Damaged ones are read as far as they go.
 from __future__ import annotations
 
 import bz2
+import copy
 import io
 import lzma
 import re
@@ -161,6 +162,10 @@ def _xz() -> lzma.LZMADecompressor:
     return lzma.LZMADecompressor(memlimit=limits.SCAN_HELD_BYTES * 2)
 
 
+def _lzma() -> lzma.LZMADecompressor:
+    return lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=limits.SCAN_HELD_BYTES * 2)
+
+
 _STREAMS: dict[str, Callable[[], object]] = {
     "gzip": _Inflate,
     "bzip2": bz2.BZ2Decompressor,
@@ -278,6 +283,8 @@ def _tar_number(field: bytes) -> int:
 
 _END, _END_64 = b"PK\x05\x06", b"PK\x06\x06"
 _TAIL_BYTES = 65_536 + 22 + 76
+_ZIP_LZMA_BYTES = 9
+"""Before an LZMA member (APPNOTE 5.8.8): version, length, then what a .lzma file begins with."""
 
 
 def _zip(file: IO[bytes], budget: Budget) -> Iterator[Member]:
@@ -294,8 +301,30 @@ def _zip_members(opened: zipfile.ZipFile, budget: Budget) -> Iterator[Member]:
         if info.flag_bits & 1:
             raise Unreadable("encrypted")
         if not info.is_dir():
-            with opened.open(info) as inner:
-                yield Member(info.filename, _Counted(inner, budget))
+            with opened.open(_as_packed(info)) as inner:
+                yield Member(info.filename, _zip_source(info, inner, budget))
+
+
+def _as_packed(info: zipfile.ZipInfo) -> zipfile.ZipInfo:
+    """Return how to open a member so that `zipfile` unpacks nothing without a bound."""
+    if info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        return info
+    packed = copy.copy(info)
+    packed.compress_type, packed.file_size = zipfile.ZIP_STORED, info.compress_size
+    del packed.CRC  # of what is unpacked
+    return packed
+
+
+def _zip_source(info: zipfile.ZipInfo, inner: Source, budget: Budget) -> Source:
+    if info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        return _Counted(inner, budget)
+    if info.compress_type == zipfile.ZIP_BZIP2:
+        return _Unpacked(inner, bz2.BZ2Decompressor, budget)
+    if info.compress_type == zipfile.ZIP_LZMA:
+        head = Whole(inner).read(_ZIP_LZMA_BYTES)[4:]
+        size = b"\xff" * 8 if info.flag_bits & 2 else struct.pack("<Q", info.file_size)
+        return _Unpacked(Prefixed(head + size, inner), _lzma, budget)
+    raise Unreadable("compressed in a way that is not read")
 
 
 class _Counted:
@@ -337,19 +366,37 @@ def _directory_bytes(file: IO[bytes]) -> int:
 
 
 _PDF_STREAM = re.compile(rb"stream\r?\n")
+_PDF_PART_BYTES = 1 << 20
 
 
 def _pdf(data: bytes, budget: Budget) -> Iterator[Member]:
     """Return the file as it is, and its compressed streams."""
     yield Member("", io.BytesIO(data))
+    view, end = memoryview(data), 0
     for number, found in enumerate(_PDF_STREAM.finditer(data)):
-        end = data.find(b"endstream", found.end())
-        if end < 0 or data[found.start() - 3 : found.start()] == b"end":
+        if data[found.start() - 3 : found.start()] == b"end":
             continue
-        inner = zlib.decompressobj()
+        if end < found.end():
+            end = data.find(b"endstream", found.end())
+        if end < 0:
+            return
+        budget.member()
+        clear = _inflated(view[found.end() : end], budget)
+        if clear:
+            yield Member(f"stream {number}", io.BytesIO(clear))
+
+
+def _inflated(data: memoryview, budget: Budget) -> bytes:
+    """Return what a stream unpacks to; nothing for a picture, or a stream of another filter."""
+    inner, waiting, parts = zlib.decompressobj(), data, bytearray()
+    while len(parts) < limits.SCAN_HELD_BYTES and not inner.eof:
         try:
-            clear = inner.decompress(data[found.end() : end], limits.SCAN_HELD_BYTES)
+            part = inner.decompress(waiting, _PDF_PART_BYTES)
         except zlib.error:
-            continue  # a picture, or a stream of another filter
-        budget.spend(len(clear))
-        yield Member(f"stream {number}", io.BytesIO(clear))
+            return bytes(parts)
+        if not part:
+            break
+        budget.spend(len(part))
+        parts += part
+        waiting = memoryview(inner.unconsumed_tail)
+    return bytes(parts)
