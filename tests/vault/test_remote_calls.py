@@ -290,29 +290,6 @@ async def test_more_calls_than_allowed_are_refused_before_they_leave(
         await caller.vault.describe(new_merchant(), "tok_00000000000000000000000000")
 
 
-async def test_a_flooding_peer_is_read_no_faster_than_it_is_served(
-    far: Far, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    gate = asyncio.Event()
-
-    async def waiting(*_: object, **__: object) -> None:
-        await gate.wait()
-
-    monkeypatch.setattr(far.near, "describe", waiting)
-    caller = await far.caller()
-    merchant, token = new_merchant(), "tok_00000000000000000000000000"
-    calls = [
-        asyncio.create_task(caller.vault.describe(merchant, token))
-        for _ in range(limits.VAULT_CALLS_MAX)
-    ]
-    await asyncio.sleep(0.5)
-    most = max(len(c.tasks) for c in far.host.connections)
-    assert most == limits.VAULT_PEER_CALLS_MAX
-    gate.set()
-    done = await asyncio.gather(*calls, return_exceptions=True)
-    assert len(done) == limits.VAULT_CALLS_MAX
-
-
 HEAD = struct.Struct(">IBBI")
 ARGUMENTS = msgspec.msgpack.encode(["mer_x", "tok_x"])
 

@@ -15,6 +15,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import IO, Literal, Protocol
 
 import msgspec
@@ -158,12 +159,8 @@ class _Inflate:
         return not self._inner.unconsumed_tail
 
 
-def _xz() -> lzma.LZMADecompressor:
-    return lzma.LZMADecompressor(memlimit=limits.SCAN_HELD_BYTES * 2)
-
-
-def _lzma() -> lzma.LZMADecompressor:
-    return lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=limits.SCAN_HELD_BYTES * 2)
+def _xz(form: int = lzma.FORMAT_AUTO) -> lzma.LZMADecompressor:
+    return lzma.LZMADecompressor(form, memlimit=limits.SCAN_HELD_BYTES * 2)
 
 
 _STREAMS: dict[str, Callable[[], object]] = {
@@ -323,7 +320,7 @@ def _zip_source(info: zipfile.ZipInfo, inner: Source, budget: Budget) -> Source:
     if info.compress_type == zipfile.ZIP_LZMA:
         head = Whole(inner).read(_ZIP_LZMA_BYTES)[4:]
         size = b"\xff" * 8 if info.flag_bits & 2 else struct.pack("<Q", info.file_size)
-        return _Unpacked(Prefixed(head + size, inner), _lzma, budget)
+        return _Unpacked(Prefixed(head + size, inner), partial(_xz, lzma.FORMAT_ALONE), budget)
     raise Unreadable("compressed in a way that is not read")
 
 

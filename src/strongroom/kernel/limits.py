@@ -232,7 +232,10 @@ VAULT_CALLS_MAX = 1_024
 """Calls one process may have under way at its vault: as many as requests (concurrency_max)."""
 
 VAULT_PEER_CALLS_MAX = 256
-"""Calls on one connection that a vault works on at once; it reads no more until some are done."""
+"""Calls on one connection that a vault works on at once; the others wait until some are done."""
+
+VAULT_PEER_BYTES_MAX = 32 * 1024 * 1024
+"""What the calls of one connection hold while some of them wait: some dozen of the largest."""
 
 VAULT_CONNECTIONS_MAX = 256
 """Connections a vault takes: two from each process, with room for a rolling start."""

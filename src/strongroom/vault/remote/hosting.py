@@ -16,8 +16,10 @@ import msgspec
 
 from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.limits import (
+    VAULT_CALLS_MAX,
     VAULT_CONNECTIONS_MAX,
     VAULT_FRAME_MAX_BYTES,
+    VAULT_PEER_BYTES_MAX,
     VAULT_PEER_CALLS_MAX,
 )
 from strongroom.vault.egress import NotSent, OutcomeUnknown
@@ -92,7 +94,8 @@ class PeerConnection(Stream):
         self._questions: dict[int, asyncio.Future[None]] = {}
         self._told: set[asyncio.Task[None]] = set()
         self._end: asyncio.TimerHandle | None = None
-        self._paused = False
+        self._turns = asyncio.Semaphore(VAULT_PEER_CALLS_MAX)
+        self._bytes = 0
 
     @property
     def tasks(self) -> list[asyncio.Task[None]]:
@@ -128,6 +131,16 @@ class PeerConnection(Stream):
             self._end.cancel()
         for task in self._calls.values():
             task.cancel()
+
+    def pause_writing(self) -> None:
+        """Hear no more from a peer that does not take its answers."""
+        super().pause_writing()
+        self.pause_frames()
+
+    def resume_writing(self) -> None:
+        """Hear it again."""
+        super().resume_writing()
+        self.resume_frames()
 
     def say_goodbye(self) -> None:
         """Tell the peer to take its next calls elsewhere."""
@@ -175,21 +188,53 @@ class PeerConnection(Stream):
         if self._host.draining:
             self._fail(got, "not_started", errors.vault_unavailable("draining"))
             return
-        task = self._loop.create_task(self._do(got, verb, call))
+        if self._too_many(got):
+            self._fail(got, "not_started", errors.overloaded("calls of one peer"))
+            return
+        task = self._loop.create_task(self._in_turn(got, verb, call))
+        self._bytes += len(got.body)
         if got.kind == Kind.TELL:
             self._told.add(task)
-            task.add_done_callback(self._told_done)
         else:
             self._calls[got.call] = task
-            task.add_done_callback(lambda _: self._done(got.call))
-        self._throttle()
+        task.add_done_callback(lambda _: self._done(got, task))
+
+    def _done(self, got: Frame, task: asyncio.Task[None]) -> None:
+        self._bytes -= len(got.body)
+        self._told.discard(task)
+        if got.kind == Kind.CALL:
+            self._calls.pop(got.call, None)
+
+    def _too_many(self, got: Frame) -> bool:
+        under_way = len(self._calls) + len(self._told)
+        if under_way < VAULT_PEER_CALLS_MAX:
+            return False
+        held = self._bytes + len(got.body)
+        return under_way >= VAULT_CALLS_MAX or held > VAULT_PEER_BYTES_MAX
+
+    async def _in_turn(self, got: Frame, verb: Verb, call: Call) -> None:
+        """Do a call when few enough are at work; its time runs from its arrival.
+
+        What is not a call is never held up by one: verdicts, cancellations, pings, the end.
+        """
+        until = self._loop.time() + max(1, min(call.within_ms, _WITHIN_MS_MAX)) / 1000
+        try:
+            async with asyncio.timeout_at(until):
+                await self._turns.acquire()
+        except TimeoutError:
+            self._fail(got, "not_started", errors.vault_unavailable("deadline"))
+            return
+        try:
+            await self._do(got, verb, call, until)
+        finally:
+            self._turns.release()
 
     def _turn_away(self, got: Frame, verb: str) -> None:
         self._refuse("verb")
         role = "" if self._peer is None else self._peer.role
         self._fail(got, "not_started", errors.verb_refused(verb, role))
 
-    async def _do(self, got: Frame, verb: Verb, call: Call) -> None:
+    async def _do(self, got: Frame, verb: Verb, call: Call, until: float) -> None:
         try:
             arguments = verb.arguments(call.arguments)
         except StrongroomError as error:
@@ -201,9 +246,8 @@ class PeerConnection(Stream):
             return
         if verb.authorize is not None:
             arguments[verb.authorize] = self._asker(got.call)
-        within_s = max(1, min(call.within_ms, _WITHIN_MS_MAX)) / 1000
         try:
-            async with asyncio.timeout(within_s):
+            async with asyncio.timeout_at(until):
                 result = await self._run(verb, arguments)
         except TimeoutError:
             self._fail(got, "unknown", errors.vault_unavailable("deadline"))
@@ -279,29 +323,6 @@ class PeerConnection(Stream):
                 retry_after_s=refusal.retry_after_s,
             )
         )
-
-    def _done(self, call: int) -> None:
-        self._calls.pop(call, None)
-        self._throttle()
-
-    def _told_done(self, task: asyncio.Task[None]) -> None:
-        self._told.discard(task)
-        self._throttle()
-
-    def _throttle(self) -> None:
-        """Take no more while too much is under way: the peer's writes then wait too."""
-        full = len(self._calls) + len(self._told) >= VAULT_PEER_CALLS_MAX
-        if full == self._paused or self.lost:
-            return
-        self._paused = full
-        if full:
-            self.pause_frames()
-        else:
-            self._loop.call_soon(self._resume)
-
-    def _resume(self) -> None:
-        if not self._paused:
-            self.resume_frames()
 
     def _refuse(self, reason: str, *, name: str = "") -> None:
         known = name or ("unknown" if self._peer is None else self._peer.name)
