@@ -35,6 +35,42 @@ def test_the_program_runs_on_a_given_database(postgres: EmbeddedPostgres, tmp_pa
         asyncio.run(drop_database(postgres, name))
 
 
+def test_apart_on_a_given_database_only_the_vault_has_the_owners_login(
+    postgres: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    name = asyncio.run(fresh_database(postgres))
+    logins = {
+        "STRONGROOM_DATABASE_URL": postgres.url("postgres", database=name).reveal(),
+        "STRONGROOM_VAULT_DATABASE_URL": postgres.url("strongroom_vault", database=name).reveal(),
+    }
+    with pytest.raises(RuntimeError, match="STRONGROOM_PAY_DATABASE_URL"):
+        Stack(tmp_path, environ=logins, split=True).start()
+    own = postgres.url("strongroom_pay", database=name).reveal()
+    environ = {**logins, "STRONGROOM_PAY_DATABASE_URL": own}
+    (tmp_path / "apart").mkdir()
+    stack = Stack(tmp_path / "apart", environ=environ, split=True)
+    try:
+        stack.start()
+        assert pay(stack).status == 201
+        given = {role: environment_of(stack, f"--role={role}") for role in ("api", "worker")}
+        given["sandbox"] = environment_of(stack, "strongroom.app.sandboxing")
+        for found in given.values():
+            assert not any(url.encode() in found for url in logins.values())
+        assert own.encode() not in given["sandbox"]
+    finally:
+        stack.stop()
+        asyncio.run(drop_database(postgres, name))
+
+
+def environment_of(stack: Stack, words: str) -> bytes:
+    """Return a process's environment; empty when it is hardened against this user, too."""
+    (found,) = stack.processes(words)
+    try:
+        return Path(f"/proc/{found}/environ").read_bytes()
+    except PermissionError:
+        return b""
+
+
 async def the_serving_role_cannot_read_the_vault(url: Secret[str]) -> None:
     database = Database(Target(url=url, role="strongroom_pay"), size=1)
     await database.open()

@@ -182,6 +182,12 @@ def database_urls(
     return found
 
 
+def without_logins(environ: Mapping[str, str], *, but: str = "") -> dict[str, str]:
+    """Return an environment without database URLs, except that of the role `but`."""
+    gone = {name for role, name in _URLS.items() if role != but}
+    return {name: value for name, value in environ.items() if name not in gone}
+
+
 def role_dir(data_dir: Path, role: str) -> Path:
     """Return the directory of a role's own process beside the vault on one machine."""
     return data_dir / "roles" / role

@@ -16,13 +16,23 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
 from strongroom.app.credentials import read as read_credentials
 from strongroom.app.initialize import SANDBOX_SECRET, SANDBOX_WEBHOOK_SECRET, install
-from strongroom.app.settings import FILE, Gateway, Mode, Settings, load, role_dir, write_private
+from strongroom.app.settings import (
+    FILE,
+    Gateway,
+    Mode,
+    Settings,
+    load,
+    role_dir,
+    without_logins,
+    write_private,
+)
 from strongroom.app.unsealing import Unsealing, inherited_keys, unseal
 from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.limits import DRAIN_TIMEOUT_S
@@ -135,6 +145,8 @@ class Supervisor:
         self._socket.set_inheritable(True)
         self._url = f"http://{self._host}:{self._socket.getsockname()[1]}"
         settings = self._settings()
+        if self._split:
+            _check_logins(settings)
         self._unsealing = unseal(settings, self._socket)
         if settings.embedded:
             self._postgres = EmbeddedPostgres(self._data_dir)
@@ -264,7 +276,7 @@ class Supervisor:
             child = subprocess.Popen(  # noqa: S603 (our own interpreter and modules)
                 command,
                 pass_fds=(self._read_end, *descriptors, *keys.descriptors),
-                env=keys.environment,
+                env=self._environment(name, keys.environment),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 start_new_session=True,
@@ -276,6 +288,12 @@ class Supervisor:
     def _needs_keys(self, name: str) -> bool:
         """Return whether a child opens the root: of split ones the vault, else all servers."""
         return name in ("provisioning", "vault") if self._split else name != "sandbox"
+
+    def _environment(self, name: str, environ: Mapping[str, str]) -> Mapping[str, str]:
+        """Return a child's environment: apart from the vault it has one login, the sandbox none."""
+        if name == "sandbox":
+            return without_logins(environ)
+        return environ if self._needs_keys(name) else without_logins(environ, but="strongroom_pay")
 
     def _revive(self) -> None:
         for name, child in list(self._children.items()):
@@ -316,6 +334,15 @@ class Supervisor:
             publishable_key=keys.publishable_key if keys else None,
             sandbox_url=sandbox_url,
             pid=os.getpid(),
+        )
+
+
+def _check_logins(settings: Settings) -> None:
+    if not settings.embedded and "strongroom_pay" not in settings.database_urls:
+        raise StrongroomError(
+            "settings_invalid",
+            "With --split the API must have a database login of its own, not the owner's. "
+            "Set STRONGROOM_PAY_DATABASE_URL.",
         )
 
 
