@@ -6,6 +6,7 @@ import base64
 import binascii
 import os
 import random
+import time
 import uuid
 from collections.abc import Callable
 from urllib.parse import quote
@@ -18,6 +19,7 @@ from strongroom.detection import Finder
 from strongroom.detection.scan import OVERLAP_BYTES
 from strongroom.detection.streams import matches
 from strongroom.kernel.limits import SCAN_CHUNK_BYTES
+from strongroom.kernel.secret import luhn_valid
 from tests.detection.cards import KINDS, masked, number
 
 PAN = number(("visa", 16), 7)
@@ -233,3 +235,12 @@ def test_order_numbers_are_found_by_chance_only() -> None:
 
 def test_random_bytes_are_no_cards() -> None:
     assert list(matches(Slow(os.urandom(8 << 20)), Finder())) == []
+
+
+def test_a_dump_of_cards_is_read_in_time() -> None:
+    chance = random.Random(1)  # noqa: S311 (test data)
+    bodies = (f"453201{chance.randrange(10**9):09d}" for _ in range(20_000))
+    lines = [f"card {b}{next(d for d in '0123456789' if luhn_valid(b + d))}" for b in bodies]
+    started = time.monotonic()
+    assert len(Finder().find("\n".join(lines).encode())) > 19_900
+    assert time.monotonic() - started < 20

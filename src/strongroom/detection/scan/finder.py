@@ -18,6 +18,9 @@ DEPTH_MAX = 3
 OVERLAP_BYTES = 4_096
 """What two parts of a stream must share: the longest writing of a number and its surroundings."""
 
+_NEAR_BYTES = 256
+"""Matches are compared with those of the same stretch only: dumps hold tens of thousands."""
+
 KeyedHash = Callable[[bytes], bytes]
 
 
@@ -134,9 +137,13 @@ def _once(matches: list[Match]) -> list[Match]:
     """Return the matches by place; of two that overlap the surer, then the plainer one stays."""
     ordered = sorted(matches, key=lambda m: (-_rank(m), m.writing.count(">"), -m.digits, m.offset))
     kept: list[Match] = []
+    near: dict[int, list[Match]] = {}
     for match in ordered:
-        if not any(_same(match, other) for other in kept):
+        places = range(match.offset // _NEAR_BYTES, match.end // _NEAR_BYTES + 1)
+        if not any(_same(match, other) for place in places for other in near.get(place, ())):
             kept.append(match)
+            for place in places:
+                near.setdefault(place, []).append(match)
     return sorted(kept, key=lambda match: match.offset)
 
 
