@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from strongroom.api.endpoint import Reply
+from strongroom.api.render import encode
+from strongroom.api.token_model import RevealedAnswer
 from strongroom.identity import KeyKind, KeySpec
 from strongroom.kernel import limits
 from tests.api.test_endpoints import assert_problem
@@ -152,3 +155,8 @@ def test_malformed_batches(stack: Stack, body: dict[str, Any], param: str) -> No
     )
     assert answer.status == 422 and answer.json["param"] == param
     assert PAN.encode() not in answer.body
+
+
+def test_an_answer_shows_no_number_when_it_is_looked_at() -> None:
+    shown = RevealedAnswer(token="tok_1", number="4242424242424242")
+    assert "4242" not in repr((shown, Reply(200, encode(shown))))

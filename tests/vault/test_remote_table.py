@@ -6,9 +6,12 @@ import inspect
 
 import pytest
 
+from strongroom.kernel.secret import Secret
 from strongroom.keys import KeyDesk
+from strongroom.vault.egress import OutboundRequest
 from strongroom.vault.model import Vault
-from strongroom.vault.remote import peers
+from strongroom.vault.remote import codec, peers
+from strongroom.vault.remote.frames import Kind, Parser, frame
 from strongroom.vault.remote.table import READS, VERBS
 
 
@@ -38,3 +41,16 @@ def test_clear_numbers_are_for_nobody_unless_settings_say_so() -> None:
 
 def test_a_worker_takes_no_cards_in() -> None:
     assert not {"vault.tokenize", "vault.tokenize_batch"} & peers.allowed("worker")
+
+
+def test_what_crosses_shows_nothing_when_it_is_looked_at() -> None:
+    request = OutboundRequest(
+        method="POST",
+        url="https://gateway.example/charge",
+        headers=(("authorization", Secret("sk_live_of_nobody")),),
+    )
+    got = frame(Kind.ANSWER, 7, b"4242424242424242")
+    parser = Parser()
+    parser.feed(got)
+    shown = repr((codec.to_wire(request), parser.next()))
+    assert "sk_live" not in shown and "4242" not in shown

@@ -92,6 +92,9 @@ class Reply(msgspec.Struct, frozen=True):
     keep_s: int = 0
     """How long the caller's own cache may keep it; no other cache ever may."""
 
+    def __repr__(self) -> str:
+        return f"Reply({self.status}, {len(self.body)} bytes)"
+
 
 class Shared:
     """What the routes of one application share: its documents, and whether it is draining."""

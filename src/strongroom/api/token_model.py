@@ -39,3 +39,6 @@ class RevealedAnswer(Wire, frozen=True, kw_only=True):
     token: TokenId
     number: Annotated[str | None, data("cardholder")] = None
     code: Annotated[str | None, data("internal")] = None
+
+    def __repr__(self) -> str:
+        return f"RevealedAnswer({self.token})"

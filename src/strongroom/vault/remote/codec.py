@@ -84,6 +84,9 @@ class WireRequest(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
     timeout_ms: int
     repeatable: bool
 
+    def __repr__(self) -> str:
+        return f"WireRequest({self.method})"
+
 
 _TEXT = "text"
 """A piece of a body is `(text, "text")` or `(prefix, slot)`; a bare slot has `alone` for prefix."""

@@ -54,6 +54,9 @@ class Frame(msgspec.Struct, frozen=True):
     call: int
     body: bytes = b""
 
+    def __repr__(self) -> str:
+        return f"Frame({self.kind}, {self.call}, {len(self.body)} bytes)"
+
 
 def frame(kind: Kind, call: int = 0, body: bytes = b"") -> bytes:
     """Return a frame's bytes.
