@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -11,6 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from strongroom.app.scanning import run_apart
+from strongroom.app.settings import load
+from strongroom.kernel.secret import Secret
+from strongroom.keys.ceremony import ROOT_FD, holding
 from strongroom.storage.embedded import EmbeddedPostgres
 from tests.cli.support import strongroom
 from tests.detection.cards import number
@@ -84,3 +89,25 @@ def _daily(data_dir: Path) -> subprocess.CompletedProcess[str]:
     finally:
         os.close(read_end)
         os.close(write_end)
+
+
+async def test_the_daily_scan_is_given_the_root_keys_that_its_parent_holds(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = Secret(os.urandom(32))
+    root = "root_00000000000000000000000000"
+    monkeypatch.setattr(holding, "_held", {root: key})
+    given: dict[str, bytes] = {}
+
+    class Child:
+        async def wait(self) -> int:
+            return 0
+
+    async def started(*_: str, env: dict[str, str], pass_fds: list[int], **__: object) -> Child:
+        assert int(env[ROOT_FD]) in pass_fds
+        given["pipe"] = os.read(int(env[ROOT_FD]), 1_000)
+        return Child()
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", started)
+    await run_apart(load(made, {}))
+    assert given["pipe"] == root.encode() + key.reveal()

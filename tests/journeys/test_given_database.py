@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from strongroom.app.scanning import run_apart
+from strongroom.app.settings import load
 from strongroom.kernel.secret import Secret
 from strongroom.storage import Database, Target
 from strongroom.storage.change import StorageUnavailable
@@ -29,10 +31,22 @@ def test_the_program_runs_on_a_given_database(postgres: EmbeddedPostgres, tmp_pa
             assert not (stack.data_dir / "postgres").exists()
             asyncio.run(the_serving_role_cannot_read_the_vault(url))
             assert url.reveal() not in " ".join(stack.processes().values())
+            asyncio.run(the_daily_scan_runs_here_too(stack.data_dir, url))
             stack.stop()
     finally:
         stack.stop()
         asyncio.run(drop_database(postgres, name))
+
+
+async def the_daily_scan_runs_here_too(data_dir: Path, url: Secret[str]) -> None:
+    await run_apart(load(data_dir, {"STRONGROOM_DATABASE_URL": url.reveal()}))
+    database = Database(Target(url=url), size=1)
+    await database.open()
+    try:
+        ended = "SELECT count(*) FROM detection.scan_run WHERE finished_at IS NOT NULL"
+        assert await database.fetchval(ended) == 2
+    finally:
+        await database.close()
 
 
 def test_apart_on_a_given_database_only_the_vault_has_the_owners_login(

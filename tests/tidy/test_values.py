@@ -11,6 +11,7 @@ MAY_REVEAL = {
     "app/handout.py": "keys, logins and gateways' secrets of a role into its files, mode 0600",
     "app/provisioning.py": "writes the first API keys into the ready file, mode 0600",
     "app/sandboxing.py": "hands the sandbox gateway its own test secrets",
+    "app/scanning.py": "this process's database logins, into the environment of the daily scan",
     "cli/api_keys.py": "shows a new API key once, or writes it into a file, mode 0600",
     "cli/client.py": "the bearer header of the commands that call the API",
     "gateways/sandbox_server/server.py": "the sandbox gateway checks bearers and signs webhooks",

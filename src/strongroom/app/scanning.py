@@ -17,10 +17,11 @@ from pathlib import Path
 from strongroom.app.compose import House
 from strongroom.app.databases import target
 from strongroom.app.lifeline import hold_on
-from strongroom.app.settings import Settings, load
+from strongroom.app.settings import Settings, load, login_variables
 from strongroom.detection import Confidence, FileScanner, Finder, Report, scan_tables
 from strongroom.kernel.errors import StrongroomError
 from strongroom.keys import harden_process
+from strongroom.keys.ceremony import ROOT_FD, held_roots, key_pipe
 from strongroom.storage import Database
 
 EVERY_S = 24 * 3600.0
@@ -96,25 +97,35 @@ async def run_due(settings: Settings, *, every_s: float = EVERY_S) -> list[str]:
     return ran
 
 
-async def run_apart(data_dir: Path) -> None:
-    """Run what is due in a process of its own; it ends with this one."""
+async def run_apart(settings: Settings) -> None:
+    """Run what is due in a process of its own; it ends with this one.
+
+    It is given the logins and root keys that this process was given, in the same way.
+    """
+    given = {name: url.reveal() for name, url in login_variables(settings).items()}
     read_end, write_end = os.pipe()
+    descriptors = [read_end]
     try:
+        if held := held_roots():
+            descriptors.append(key_pipe(held))
+            given[ROOT_FD] = str(descriptors[-1])
         child = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "strongroom.app.scanning",
-            f"--data-dir={data_dir}",
+            f"--data-dir={settings.data_dir}",
             f"--lifeline={read_end}",
-            pass_fds=(read_end,),
+            pass_fds=descriptors,
+            env={**os.environ, **given},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             start_new_session=True,
         )
-        await child.wait()
+        if await child.wait():
+            _log.error("the daily scan did not run to its end")
     finally:
-        os.close(read_end)
-        os.close(write_end)
+        for descriptor in (*descriptors, write_end):
+            os.close(descriptor)
 
 
 def main(arguments: list[str]) -> int:

@@ -188,6 +188,11 @@ def without_logins(environ: Mapping[str, str], *, but: str = "") -> dict[str, st
     return {name: value for name, value in environ.items() if name not in gone}
 
 
+def login_variables(settings: Settings) -> dict[str, Secret[str]]:
+    """Return the database URLs that this process was given, by the names of their variables."""
+    return {_URLS[role]: url for role, url in settings.database_urls.items()}
+
+
 def role_dir(data_dir: Path, role: str) -> Path:
     """Return the directory of a role's own process beside the vault on one machine."""
     return data_dir / "roles" / role

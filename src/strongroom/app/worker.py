@@ -62,7 +62,7 @@ class Workers:
         """Hunt for leaks once a day, in a process of its own; one of all processes does it."""
         house = self._house
         if house.role == "vault" or await house.detection.is_due(every_s=EVERY_S):
-            await run_apart(house.settings.data_dir)  # looks itself whether it is due
+            await run_apart(house.settings)  # looks itself whether it is due
 
     async def stop(self) -> None:
         """Stop the loops; the sequencer finishes its step and what is pending is flushed."""

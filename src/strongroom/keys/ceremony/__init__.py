@@ -15,7 +15,7 @@ from strongroom.keys.ceremony.channel import (
     read_line,
     session_card,
 )
-from strongroom.keys.ceremony.holding import ROOT_FD, hold, key_pipe
+from strongroom.keys.ceremony.holding import ROOT_FD, held_roots, hold, key_pipe
 from strongroom.keys.ceremony.model import (
     Answer,
     Holder,
@@ -60,6 +60,7 @@ __all__ = [
     "fingerprint",
     "hand_in",
     "head_of",
+    "held_roots",
     "hold",
     "key_pipe",
     "new_root",

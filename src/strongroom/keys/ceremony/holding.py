@@ -38,6 +38,12 @@ def key_pipe(roots: Iterable[str]) -> int:
     return reading
 
 
+def held_roots() -> list[str]:
+    """Return the roots whose keys this process holds, for a child that needs them, too."""
+    _take_inherited()
+    return list(_held)
+
+
 def open_shares_root(
     path: Path, *, mode: Mode, installation: UUID, to_commands: bool
 ) -> SealedFileRoot:
