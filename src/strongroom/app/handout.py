@@ -63,6 +63,7 @@ async def hand_out(
     """
     address_of(vault)
     _refuse_home(house.settings, out)
+    _refuse_same_names(house.settings)
     issued = await (await certificates(house)).issue(role, days=days, actor=actor)
     _write(house.settings, role, out, vault=vault, issued=issued, database=database)
     return issued
@@ -72,6 +73,17 @@ def _refuse_home(settings: Settings, out: Path) -> None:
     if out.resolve() == settings.data_dir:
         raise StrongroomError(
             "handout_refused", "The vault's own directory cannot be handed out; name another."
+        )
+
+
+def _refuse_same_names(settings: Settings) -> None:
+    """Refuse secrets of which one would be written over another: all go into one directory."""
+    paths = {name for g in settings.gateways for name in (g.secret_file, *g.webhook_secret_files)}
+    names = [FILE, DATABASE_FILE, *(Path(path).name for path in paths)]
+    if len(set(names)) < len(names):
+        raise StrongroomError(
+            "handout_refused",
+            "Two files to hand out have one name. Rename a gateway's secret file.",
         )
 
 
