@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -172,3 +174,17 @@ async def flood(writer: asyncio.StreamWriter) -> None:
     while True:
         writer.write(pings)
         await writer.drain()
+
+
+async def test_a_connection_that_ended_is_forgotten(far: Far) -> None:
+    caller = await far.caller()
+    await caller.ping()
+    ended = [weakref.ref(line) for line in caller._dialer._lines]
+    assert ended
+    await caller.close()
+    for _ in range(100):
+        await asyncio.sleep(0.02)
+        gc.collect()
+        if not any(line() for line in ended):
+            return
+    pytest.fail("it is held until its certificate would have ended")

@@ -67,6 +67,7 @@ class Line(Stream):
         self._heard_at = self._loop.time()
         self._judging: set[asyncio.Task[None]] = set()
         self._pulse: asyncio.TimerHandle | None = None
+        self._end: asyncio.TimerHandle | None = None
         self.greeted: asyncio.Future[None] = self._loop.create_future()
         self.retired = False
         self.opened_at = self._loop.time()
@@ -118,14 +119,15 @@ class Line(Stream):
             self.greeted.set_exception(refused)
             self.abort()
             return
-        self._loop.call_later(peer.seconds_left(), self.abort)
+        self._end = self._loop.call_later(peer.seconds_left(), self.abort)
         self._pulse = self._loop.call_later(_PING_S, self._ping)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell everyone who waits."""
         super().connection_lost(exc)
-        if self._pulse is not None:
-            self._pulse.cancel()
+        for timer in (self._pulse, self._end):
+            if timer is not None:
+                timer.cancel()
         if not self.greeted.done():
             self.greeted.set_exception(Lost(sent=False))
         calls, self._calls = self._calls, {}
