@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import sqlite3
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -204,3 +206,17 @@ async def test_the_database_is_scanned_column_by_column(made: Path) -> None:
     scan("database", data_dir=made, code=0)
     wal = scan("logs", data_dir=made, code=1)
     assert {Path(hit["place"]).parent.name for hit in wal["hits"]} >= {"pg_wal"}
+
+
+def test_no_name_in_an_archive_keeps_findings_from_being_opened(made: Path, tmp_path: Path) -> None:
+    line, out = f"card {OTHER}\n".encode(), io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        info = tarfile.TarInfo("logXname")
+        info.size = len(line)
+        tar.addfile(info, io.BytesIO(line))
+    odd = bytearray(out.getvalue())
+    odd[3] = 0
+    (tmp_path / "odd.tar").write_bytes(odd)
+    found = scan(tmp_path, data_dir=made, code=1)
+    (finding,) = found["opened"]
+    assert any(one["id"] == finding for one in listed(made))

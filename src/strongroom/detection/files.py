@@ -67,11 +67,14 @@ class FileScanner:
                 self._progress("reading", self._report.bytes, max(self._total, 1))
 
     def shown(self, text: str) -> str:
-        """Return text with card numbers in it masked: a file's name may hold one, too."""
+        """Return text with card numbers in it masked: a file's name may hold one, too.
+
+        A zero byte, which no database takes in a text, is replaced: archives may have one in names.
+        """
         data = text.encode("utf-8", "surrogateescape")
         for match in reversed(self._names.find(data)):
             data = data[: match.offset] + match.mask.encode() + data[match.end :]
-        return data.decode("utf-8", "replace")
+        return data.decode("utf-8", "replace").replace("\0", "\ufffd")
 
     def _files(self, path: Path, *, quiet: bool) -> Iterator[tuple[Path, int]]:
         """Walk without following links and without leaving the file system."""
