@@ -1,8 +1,8 @@
 """The vault's side: takes calls over mutually authenticated TLS, does them, answers.
 
 Order of checks: certificate and SPIFFE id, then whether the role may use the verb, then the
-arguments' types, then the vault's own. Each refusal is reported; each bound ends in back-pressure
-or a refusal, never in more memory.
+arguments' types, then the vault's own. Each refusal of these is reported, none of TLS itself; each
+bound ends in back-pressure or a refusal, never in more memory.
 """
 
 from __future__ import annotations
