@@ -131,8 +131,9 @@ ROTATION_CHUNK = 2_000
 ROTATION_RATE = 2_000
 """Cards per second when nobody says otherwise: payments hardly notice; a million: 9 minutes."""
 
-ROTATION_REST = 9
-"""A rotation at a set rate rests nine times as long as it worked: at most a tenth of the time."""
+ROTATION_REST = 14
+"""A rotation at a set rate rests so many times as long as it worked: at most a fifteenth of the
+time is its own, and payments at full load lose less than a tenth."""
 
 ROTATION_LEASE_S = 15
 """A rotation whose process died goes on in another after this long."""
