@@ -111,9 +111,21 @@ def test_a_killed_server_goes_on_with_its_rotation(own_stack: Stack) -> None:
     assert held[1] == 0
 
 
+def test_a_key_that_is_still_needed_is_not_destroyed(own_stack: Stack) -> None:
+    """The pages' last command: refused while the key is in use, and while it has not rested."""
+    save_cards(own_stack, 1)
+    status = keys(own_stack, "status")["keys"]
+    dek = next(key["id"] for key in status if key["kind"] == "dek")
+    for _ in range(2):
+        refused = strongroom("keys", "destroy", dek, data_dir=own_stack.data_dir)
+        assert refused.code == 1 and "(key_state_not_possible)" in refused.err, refused.err
+        keys(own_stack, "rotate", "dek", "--wait")
+    assert save_cards(own_stack, 1)
+
+
 @pytest.mark.parametrize("page", ["key-rotation", "key-compromise"])
 def test_the_runbook_works(own_stack: Stack, tmp_path: Path, page: str) -> None:
-    save_cards(own_stack, 3)
+    save_cards(own_stack, 90)
     path = programs(tmp_path)
     script = "\n".join(blocks(f"docs/operations/{page}.md"))
     variables = {"DATA": str(own_stack.data_dir), "MERCHANT": own_stack.merchant}
