@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from typing import Self
+
+_HANG_S = 60
 
 
 class Hostile:
@@ -14,7 +17,7 @@ class Hostile:
         self.answer = answer
         self.asked = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self._open: list[socket.socket] = []
+        self._over = threading.Event()
 
     @property
     def url(self) -> str:
@@ -26,9 +29,8 @@ class Hostile:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._over.set()
         self._listener.close()
-        for connection in self._open:
-            connection.close()
 
     def _serve(self) -> None:
         while True:
@@ -36,28 +38,33 @@ class Hostile:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
-            self._open.append(connection)
             threading.Thread(target=self._one, args=(connection,), daemon=True).start()
 
     def _one(self, connection: socket.socket) -> None:
-        try:
+        with connection, contextlib.suppress(OSError):
             self._read_request(connection)
             self.asked += 1
-            if self.answer is not None:
+            if self.answer is None:
+                self._over.wait(_HANG_S)
+            else:
                 connection.sendall(self.answer)
-                connection.close()
-        except OSError:
-            pass
 
     def _read_request(self, connection: socket.socket) -> None:
         data = b""
         while b"\r\n\r\n" not in data:
-            data += connection.recv(65_536)
+            data += _more(connection)
         head, _, body = data.partition(b"\r\n\r\n")
         length = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-len")]
         wanted = int(length[0].split(b":")[1]) if length else 0
         while len(body) < wanted:
-            body += connection.recv(65_536)
+            body += _more(connection)
+
+
+def _more(connection: socket.socket) -> bytes:
+    data = connection.recv(65_536)
+    if not data:
+        raise ConnectionResetError
+    return data
 
 
 def http_answer(status: int, body: bytes, *headers: str) -> bytes:

@@ -69,7 +69,9 @@ class HouseReadiness:
 
     async def _bounded(self, name: str, looking: Coroutine[Any, Any, str]) -> Check:
         try:
-            code = await asyncio.wait_for(looking, timeout=2)
+            # Not wait_for: on Python 3.11 it loses a cancellation that comes with the result.
+            async with asyncio.timeout(2):
+                code = await looking
         except TimeoutError:
             return Check(name, False, "timeout")
         except StrongroomError as error:

@@ -71,7 +71,8 @@ class Workers:
             house.sequencer.stop()
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=5)
         if self._sequencing is not None:
             await asyncio.wait([self._sequencing], timeout=5)
         if house.role == "vault":
