@@ -83,6 +83,23 @@ async def test_who_gives_up_waiting_takes_no_connection_along(
     assert await one.fetchval("SELECT 1") == 1
 
 
+async def test_room_that_was_promised_is_not_taken_by_another(one: Database) -> None:
+    slow = "SELECT pg_backend_pid() FROM pg_sleep(0.2)"
+
+    async def fail_with_one_waiting() -> asyncio.Task[int]:
+        async with one.session():
+            waiting = asyncio.create_task(one.fetchval(slow))
+            waits.append(waiting)
+            await asyncio.sleep(0.05)
+            raise RuntimeError
+
+    waits: list[asyncio.Task[int]] = []
+    with pytest.raises(RuntimeError):
+        await fail_with_one_waiting()
+    late = await one.fetchval(slow)
+    assert await waits[0] == late, "two connections at once in a pool of one"
+
+
 async def test_a_killed_backend_is_replaced(pg: TestDatabase, one: Database) -> None:
     owner = await pg.database("postgres")
     first = await one.fetchval(_BACKEND)

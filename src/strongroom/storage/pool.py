@@ -40,6 +40,7 @@ class Pool:
                 return connection
             self._count -= 1
         if self._count < self._size:
+            self._count += 1
             return await self._make()
         async with asyncio.timeout(within_s):
             given = await self._wait()
@@ -50,8 +51,7 @@ class Pool:
         if self._closed and not connection.is_closed():
             connection.terminate()
         if connection.is_closed():
-            self._count -= 1
-            self._hand_on(None)
+            self._free_room()
         elif not self._hand_on(connection):
             self._idle.append(connection)
 
@@ -68,13 +68,17 @@ class Pool:
             connection.terminate()
 
     async def _make(self) -> Any:
-        self._count += 1
+        """Connect in room that is counted already."""
         try:
             return await self._connect()
         except BaseException:
-            self._count -= 1
-            self._hand_on(None)
+            self._free_room()
             raise
+
+    def _free_room(self) -> None:
+        """Give room for a connection to who waits longest; it stays counted until then."""
+        if not self._hand_on(None):
+            self._count -= 1
 
     async def _wait(self) -> Any:
         waiting: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -89,7 +93,7 @@ class Pool:
     def _return(self, given: Any) -> None:
         """Pass on what came in the moment its taker gave up."""
         if given is None:
-            self._hand_on(None)
+            self._free_room()
         else:
             self.give(given)
 
