@@ -20,8 +20,8 @@ def house(endpoints: Sequence[Endpoint], **settings: Any) -> Api:
     """An application over no rooms: its routes are public and need none."""
     none: Any = None
     services = Services(
-        payments=none, vault=none, ledger=none, journal=none, identity=none, authorizer=none,
-        readiness=none, metrics=Metrics(),
+        payments=none, vault=none, ledger=none, journal=none, identity=none, callers=none,
+        authorizer=none, readiness=none, metrics=Metrics(),
     )  # fmt: skip
     return Api(services, ApiSettings(mode="test", **settings), endpoints, Shared({}))
 

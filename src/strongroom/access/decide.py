@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 
 import msgspec
 
 from strongroom.access import errors
 from strongroom.access.actions import RESOURCE_OF
-from strongroom.access.model import Question, Value
+from strongroom.access.model import MFA_AGE_MAX, Question, Value
 from strongroom.identity import Principal
 
 _CALLER = {"type": "Caller", "id": "caller"}
 _THING = "thing"
 _encoder = msgspec.json.Encoder()
 _VALUES = (str, int, bool)
+_MINUTE = timedelta(minutes=1)
+_SKEW = timedelta(minutes=1)
 
 
 def question_of(
@@ -23,8 +26,9 @@ def question_of(
     action: str,
     merchant: str | None,
     context: Mapping[str, Value] | None,
+    now: datetime,
 ) -> Question:
-    """Return what is asked.
+    """Return what is asked, at `now`.
 
     Raises:
         StrongroomError: `unknown_action`.
@@ -39,6 +43,12 @@ def question_of(
         mode=principal.mode,
         scopes=principal.scopes,
         suspended=principal.suspended,
+        level=int(principal.level),
+        required_level=int(principal.required_level),
+        aal=principal.aal,
+        mfa_age=_mfa_age(principal, now),
+        network=principal.network,
+        break_glass=principal.break_glass,
         action=action,
         resource=resource,
         resource_merchant=None if resource == "Installation" else merchant,
@@ -64,6 +74,12 @@ def entities_of(question: Question, *, mode: str) -> str:
         "kind": question.kind,
         "mode": question.mode,
         "suspended": question.suspended,
+        "level": question.level,
+        "required_level": question.required_level,
+        "aal": question.aal,
+        "mfa_age": question.mfa_age,
+        "network": question.network,
+        "break_glass": question.break_glass,
     }
     thing: dict[str, object] = {"mode": mode}
     if question.merchant is not None:
@@ -79,6 +95,13 @@ def entities_of(question: Question, *, mode: str) -> str:
             {"uid": {"type": question.resource, "id": _THING}, "attrs": thing, "parents": []},
         ]
     ).decode()
+
+
+def _mfa_age(principal: Principal, now: datetime) -> int:
+    """Return minutes since the second factor, rounded up; a time ahead of us counts as none."""
+    if principal.mfa_at is None or principal.mfa_at > now + _SKEW:
+        return MFA_AGE_MAX
+    return min(MFA_AGE_MAX, max(0, -((principal.mfa_at - now) // _MINUTE)))
 
 
 def _frozen(context: Mapping[str, Value]) -> tuple[tuple[str, str, Value], ...]:

@@ -14,6 +14,7 @@ from strongroom.access.decide import question_of
 from strongroom.access.engine import Engine
 from strongroom.access.model import Decision, Explanation, Question, Value
 from strongroom.identity import Mode, Principal, PrincipalKind, Refusals, Refused
+from strongroom.kernel.clock import Clock, SystemClock
 
 DECISIONS_KEPT = 4_096
 """Answers remembered: about 2 MB, for more callers and actions than one process meets at a time."""
@@ -39,9 +40,11 @@ class Authorizer:
         refusals: Refusals | None = None,
         cache_size: int = DECISIONS_KEPT,
         engine: Engine | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self._engine = engine or Engine.shipped(mode=mode)
         self._refusals = refusals
+        self._clock = clock or SystemClock()
         self._cache_size = cache_size
         self._kept: OrderedDict[Question, Decision] = OrderedDict()
 
@@ -71,7 +74,7 @@ class Authorizer:
         Raises:
             StrongroomError: `permission_denied`, or `unknown_action` for a name that is none.
         """
-        question = question_of(principal, action=action, merchant=merchant, context=context)
+        question = self._question(principal, action, merchant, context)
         decision = self._answer(question)
         if not decision.allowed:
             self._note(decision, principal, source)
@@ -95,7 +98,7 @@ class Authorizer:
             StrongroomError: `permission_denied` when none of them permits it.
         """
         for context in contexts[:-1]:
-            question = question_of(principal, action=action, merchant=merchant, context=context)
+            question = self._question(principal, action, merchant, context)
             decision = self._answer(question)
             if decision.allowed:
                 return decision
@@ -112,7 +115,7 @@ class Authorizer:
         context: Mapping[str, Value] | None = None,
     ) -> Explanation:
         """Return a decision with its reasons in words, and neither raise nor journal a denial."""
-        question = question_of(principal, action=action, merchant=merchant, context=context)
+        question = self._question(principal, action, merchant, context)
         decision = self._answer(question)
         reasons = [f"{name}: {self._engine.texts[name]}" for name in decision.policies]
         reasons += [f"cannot be evaluated: {problem}" for problem in decision.problems]
@@ -120,6 +123,16 @@ class Authorizer:
             roles = ", ".join(question.roles) or "no role"
             reasons = [f"No policy permits {action} to {question.kind} with {roles}."]
         return Explanation(decision=decision, reasons=tuple(reasons))
+
+    def _question(
+        self,
+        principal: Principal,
+        action: str,
+        merchant: str | None,
+        context: Mapping[str, Value] | None,
+    ) -> Question:
+        now = self._clock.now()
+        return question_of(principal, action=action, merchant=merchant, context=context, now=now)
 
     def _answer(self, question: Question) -> Decision:
         decision = self._kept.get(question)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+MFA_AGE_MAX = 60
+"""Minutes past which the age of a second factor makes no difference."""
+
 Value = str | int | bool
 """What a context attribute or a journal fact may be."""
 
@@ -13,6 +16,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 
     The caller's id is not in it, so no policy can read it and equal questions may share an answer.
     `context` holds the type of each value as well, because 1 and True are equal to Python.
+    `mfa_age` is in whole minutes, `MFA_AGE_MAX` at most: fewer questions, more shared answers.
     """
 
     kind: str
@@ -21,6 +25,12 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     mode: str
     scopes: frozenset[str] | None
     suspended: bool
+    level: int
+    required_level: int
+    aal: int
+    mfa_age: int
+    network: str
+    break_glass: bool
     action: str
     resource: str
     resource_merchant: str | None

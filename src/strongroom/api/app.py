@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from msgspec.structs import replace
 
 from strongroom.api import errors, headers, intake, log, problems
+from strongroom.api.arrival import arrival_of
 from strongroom.api.endpoint import Call, Endpoint, Reply, Services, Shared
 from strongroom.api.headers import RequestHeaders
 from strongroom.api.intake import ClientGone, Receive, Scope
@@ -134,7 +135,7 @@ class Api:
         params = dict(zip(names, values, strict=True))
         call = Call(self._services, self._shared, exchange.request, params)
         exchange.cors = self._cors(endpoint, found, call)
-        await intake.admit(call, endpoint, found, scope)
+        await intake.admit(call, endpoint, arrival_of(scope, found, self._settings))
         exchange.cors = self._cors(endpoint, found, call)
         await intake.take(call, endpoint, found, scope, receive)
         return await endpoint.handler(call)

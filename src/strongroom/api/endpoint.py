@@ -19,7 +19,7 @@ from strongroom.api import errors, problems
 from strongroom.api.headers import JSON
 from strongroom.api.metrics import Metrics
 from strongroom.api.model import NoQuery
-from strongroom.identity import Identity, Principal
+from strongroom.identity import Callers, Identity, Principal
 from strongroom.journal import Journal
 from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.limits import MAX_BODY_BYTES
@@ -77,6 +77,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     ledger: Ledger
     journal: Journal
     identity: Identity
+    callers: Callers
     authorizer: Authorizer
     readiness: Readiness
     metrics: Metrics
@@ -112,8 +113,8 @@ class Call:
     """One request, checked: who asks, what for, with which typed body. Has no telling `repr`."""
 
     __slots__ = (
-        "body", "headers", "idempotency", "owner", "params", "principal", "query", "raw", "request",
-        "services", "shared",
+        "body", "content_digest", "headers", "idempotency", "owner", "params", "principal", "query",
+        "raw", "request", "services", "shared",
     )  # fmt: skip
 
     def __init__(
@@ -128,6 +129,7 @@ class Call:
         self.body: Any = None
         self.query: Any = None
         self.raw = b""
+        self.content_digest: bytes | None = None
         self.headers: Mapping[str, str] = {}
         self.idempotency = Idempotency("", "", b"")
 

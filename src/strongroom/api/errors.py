@@ -136,3 +136,10 @@ def data_subject_in_use() -> StrongroomError:
         "A payment still waits for one of the cards. End it first, or send force.",
         param="force",
     )
+
+
+def content_digest() -> StrongroomError:
+    """Return `content_digest_mismatch`: the body is not the one that was signed."""
+    return StrongroomError(
+        "content_digest_mismatch", "The body does not match the Content-Digest header."
+    )

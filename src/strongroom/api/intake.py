@@ -6,6 +6,8 @@ type, JSON, fields, and last the idempotency key. Nothing of a body is read for 
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qsl
@@ -15,6 +17,7 @@ import msgspec
 from strongroom.api import errors, headers, strict
 from strongroom.api.endpoint import Call, Endpoint, Owner, check_params
 from strongroom.api.headers import RequestHeaders
+from strongroom.identity import Arrival
 from strongroom.kernel import canonical
 from strongroom.kernel.errors import StrongroomError
 from strongroom.payments import Idempotency
@@ -32,7 +35,7 @@ class ClientGone(Exception):
     """The caller hung up before its request was complete; nobody waits for an answer."""
 
 
-async def admit(call: Call, endpoint: Endpoint, found: RequestHeaders, scope: Scope) -> None:
+async def admit(call: Call, endpoint: Endpoint, arrival: Arrival) -> None:
     """Find out who asks and whether they may.
 
     Raises:
@@ -42,12 +45,10 @@ async def admit(call: Call, endpoint: Endpoint, found: RequestHeaders, scope: Sc
         check_params(call.params)
         return
     services = call.services
-    client = scope.get("client")
-    source = client[0] if client else ""
-    principal = await services.identity.authenticate(
-        found.authorization, merchant=found.merchant, source=source
-    )
-    call.principal = principal
+    source = arrival.source
+    authenticated = await services.callers.authenticate(arrival)
+    principal = call.principal = authenticated.principal
+    call.content_digest = authenticated.content_digest
     merchant = None if endpoint.owner is Owner.INSTALLATION else principal.merchant
     if merchant is None and endpoint.owner is Owner.MERCHANT:
         raise errors.merchant_required()
@@ -76,20 +77,30 @@ async def take(
     call.query = _query(scope.get("query_string", b""), endpoint)
     if endpoint.raw:
         call.raw = await _body(receive, found, endpoint.body_bytes_max)
+        _check_digest(call, call.raw)
         call.headers = _text_headers(scope["headers"])
         return
     if endpoint.request is None:
         if found.has_body:
             raise errors.body_not_allowed()
+        _check_digest(call, b"")
         return
     key = headers.idempotency_key(found.idempotency_key) if endpoint.keyed else ""
     if found.has_body:
         headers.check_json(found.content_type)
     raw = await _body(receive, found, endpoint.body_bytes_max)
+    _check_digest(call, raw)
     document = strict.decode(raw) if raw else _EMPTY
     call.body = strict.convert(document, endpoint.request)
     if endpoint.keyed:
         call.idempotency = _idempotency(call, endpoint, scope, document, key)
+
+
+def _check_digest(call: Call, raw: bytes) -> None:
+    """Refuse a body that is not the one its sender signed for (RFC 9530)."""
+    wanted = call.content_digest
+    if wanted is not None and not hmac.compare_digest(hashlib.sha256(raw).digest(), wanted):
+        raise errors.content_digest()
 
 
 def _idempotency(

@@ -25,6 +25,7 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "duplicate_header": (400, "Duplicate header"),
     "unsupported_version": (400, "Unknown API version"),
     "body_not_allowed": (400, "Body not allowed"),
+    "content_digest_mismatch": (400, "Body is not the signed one"),
     "merchant_required": (400, "Merchant not named"),
     "idempotency_key_missing": (400, "Idempotency key missing"),
     "idempotency_key_invalid": (400, "Idempotency key malformed"),

@@ -10,16 +10,16 @@ from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from strongroom.access import ACTIONS, Authorizer
+from strongroom.access import Authorizer
 from strongroom.api import ApiSettings, Metrics, Services, WireRenderer
+from strongroom.app.callers import open_callers
 from strongroom.app.databases import target
-from strongroom.app.elsewhere import RemoteHasher, dial, keys_elsewhere, payments_elsewhere
+from strongroom.app.elsewhere import dial, keys_elsewhere, payments_elsewhere
 from strongroom.app.readiness import HouseReadiness
 from strongroom.app.roots import open_roots
 from strongroom.app.settings import Settings
 from strongroom.detection import Detection
 from strongroom.gateways import Routing, registry
-from strongroom.identity import Identity
 from strongroom.journal import MARKER, Journal, Sequencer, Witness
 from strongroom.kernel.clock import SystemClock
 from strongroom.kernel.errors import StrongroomError
@@ -40,7 +40,7 @@ Role = Literal["all", "api", "vault", "worker"]
 
 _BESIDE_KEYS = frozenset({"vault_database", "vault_committer", "journal_database"})
 _BESIDE_PAYMENTS = frozenset(
-    {"identity", "connectors", "ledger", "payments", "detection"},
+    {"identity", "callers", "connectors", "ledger", "payments", "detection"},
 )
 
 
@@ -87,7 +87,7 @@ class House:
             await self._open_storage()
             await self._open_vault()
             if self.role != "vault":
-                self._open_callers()
+                await self._open_callers()
                 self._open_money()
             self._open_readiness()
         except BaseException:
@@ -198,22 +198,12 @@ class House:
         self.vault = vault
         self._rotation = Rotation(self._keyring, CardRotation(self.vault_database, self._keyring))
 
-    def _open_callers(self) -> None:
-        settings = self.settings
-        self.identity = Identity(
-            self.database,
-            self.committer,
-            mode=settings.mode,
-            hasher=(
-                self.keyring.api_key_hasher()
-                if self.has_keys
-                else RemoteHasher(self.desk, clock=self.clock)
-            ),
-            known_scopes=ACTIONS,
-            clock=self.clock,
+    async def _open_callers(self) -> None:
+        opened = await open_callers(self, self._stack)
+        self.identity, self.callers = opened.identity, opened.callers
+        self.authorizer = Authorizer(
+            mode=self.settings.mode, refusals=self.identity.refusals, clock=self.clock
         )
-        self._stack.push_async_callback(self.identity.close)
-        self.authorizer = Authorizer(mode=settings.mode, refusals=self.identity.refusals)
 
     def _open_money(self) -> None:
         settings = self.settings
@@ -304,6 +294,7 @@ class House:
             ledger=self.ledger,
             journal=self.journal,
             identity=self.identity,
+            callers=self.callers,
             authorizer=self.authorizer,
             readiness=self.readiness,
             metrics=self.metrics,

@@ -42,6 +42,7 @@ _PUBLIC = {
     Refusal.MISSING: "Send an API key in the Authorization header: 'Bearer sr_…'.",
     Refusal.MALFORMED: "The Authorization header must be 'Bearer sr_…' with a complete API key.",
     Refusal.WRONG_MODE: "The API key is for the other mode: test and live keys never mix.",
+    Refusal.AMBIGUOUS: "Send one kind of credential, not two.",
 }
 _PUBLIC_STORED = "The API key is not valid."
 
@@ -104,25 +105,25 @@ class Identity:
                 be known now.
         """
         if not authorization:
-            raise self._refuse(Refusal.MISSING, source=source)
+            raise self.refuse(Refusal.MISSING, source=source)
         presented = keytext.parse(authorization)
         if presented is None:
-            raise self._refuse(Refusal.MALFORMED, source=source)
+            raise self.refuse(Refusal.MALFORMED, source=source)
         if presented.mode != self._mode:
-            raise self._refuse(Refusal.WRONG_MODE, source=source, presented=presented)
+            raise self.refuse(Refusal.WRONG_MODE, source=source, presented=presented)
         found = await self._lookup.find(await hashed(self._hasher, presented.text))
         now = self._clock.now()
         refusal = decide.refusal_of(found, now=now)
         if refusal is not None or found is None:
-            raise self._refuse(
+            raise self.refuse(
                 refusal or Refusal.UNKNOWN, source=source, presented=presented, found=found
             )
         self._note_used(found.principal, now)
         if merchant is None:
             return found.principal
-        return await self._named(found.principal, merchant)
+        return await self.named(found.principal, merchant)
 
-    def _refuse(
+    def refuse(
         self,
         refusal: Refusal,
         *,
@@ -148,8 +149,12 @@ class Identity:
         )
         return errors.unauthenticated(_PUBLIC.get(refusal, _PUBLIC_STORED), detail=refusal.value)
 
-    async def _named(self, principal: Principal, merchant: str) -> Principal:
-        """Return the caller acting on the merchant it named."""
+    async def named(self, principal: Principal, merchant: str) -> Principal:
+        """Return the caller acting on the merchant it named.
+
+        Raises:
+            StrongroomError: `merchant_not_found`.
+        """
         if principal.kind is not PrincipalKind.OPERATOR:
             if merchant != principal.merchant:
                 raise errors.merchant_not_found()

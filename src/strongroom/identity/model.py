@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 Mode = Literal["test", "live"]
+Network = Literal["internal", "external"]
 
 
 class PrincipalKind(enum.StrEnum):
@@ -19,6 +20,7 @@ class PrincipalKind(enum.StrEnum):
 
     MERCHANT = "merchant"
     OPERATOR = "operator"
+    SERVICE = "service"
     GATEWAY = "gateway"
     SYSTEM = "system"
 
@@ -31,6 +33,22 @@ class KeyKind(enum.StrEnum):
     RESTRICTED = "rk"
 
 
+class Level(enum.IntEnum):
+    """How strongly a merchant's caller proves itself; a merchant may demand a lowest level."""
+
+    NONE = 0
+    """Not a merchant's caller, or one that no level applies to (a publishable key)."""
+
+    API_KEY = 1
+    """A secret sent with every request."""
+
+    BOUND_TOKEN = 2
+    """A short-lived token bound to a key that is never sent (RFC 8705, RFC 9449), or mTLS."""
+
+    SIGNED_REQUEST = 3
+    """The request itself is signed, its body too (RFC 9421)."""
+
+
 MERCHANT_ROLES = ("merchant-backend", "merchant-publishable", "service-reveal")
 OPERATOR_ROLES = ("operator-read", "operator-admin")
 ROLES = (*MERCHANT_ROLES, *OPERATOR_ROLES, "gateway", "system")
@@ -41,7 +59,11 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     """A caller whose identity is proved. `id` is what journal entries name as actor.
 
     `merchant` is the caller's own merchant, or the one an operator named for this request; None
-    stands for the installation. `scopes` None means all that the roles permit.
+    stands for the installation. `scopes` None means all that the roles permit. `level` is how a
+    merchant's caller proved itself and `required_level` what its merchant demands. `aal` is an
+    operator's authenticator assurance (1 password, 2 one-time code, 3 passkey; 0: no person there)
+    and `mfa_at` when the second factor was last shown. `network` is `internal` for callers on our
+    own workload certificates, else `external`. `break_glass`: emergency access, reviewed after.
     """
 
     id: str
@@ -52,6 +74,13 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     scopes: frozenset[str] | None = None
     key_id: str | None = None
     suspended: bool = False
+    level: Level = Level.NONE
+    required_level: Level = Level.NONE
+    aal: int = 0
+    mfa_at: datetime | None = None
+    network: Network = "external"
+    break_glass: bool = False
+    session: str | None = None
 
     @classmethod
     def local_operator(cls, user: str, *, mode: Mode, merchant: str | None = None) -> Principal:
@@ -145,3 +174,4 @@ class Refusal(enum.StrEnum):
     REVOKED = "revoked"
     EXPIRED = "expired"
     SUSPENDED = "suspended"
+    AMBIGUOUS = "ambiguous"
