@@ -40,7 +40,7 @@ OWN: dict[str, set[str]] = {
         "account", "declines", "reading", "registry", "sandbox", "sandbox_server", "signing",
         "stripe",
     },
-    "identity": {"arrivals", "callers", "keytext", "lookup", "refusals"},
+    "identity": {"arrivals", "callers", "keytext", "lookup", "refusals", "replays"},
     "journal": {
         "audit", "export", "lazy", "note", "offline", "sequencer", "slices", "tree",
         "verify", "witness",
@@ -88,6 +88,7 @@ SIDE_DOORS = {
     "strongroom.keys.rotation": {"app", "cli"},
     "strongroom.vault.rotation": {"app"},
     "strongroom.keys.subjects": {"cli"},
+    "strongroom.identity.replays": {"app"},
     "strongroom.storage.datamap": {"cli", "detection"},
     "strongroom.storage.embedded": {"app", "cli"},
     "strongroom.storage.installation": {"app", "cli"},

@@ -10,6 +10,7 @@ import msgspec
 from strongroom.access import ACTIONS
 from strongroom.app.elsewhere import RemoteHasher
 from strongroom.identity import Callers, Identity
+from strongroom.identity.replays import Replays
 
 if TYPE_CHECKING:
     from strongroom.app.compose import House
@@ -20,6 +21,7 @@ class OpenedCallers(msgspec.Struct, frozen=True, kw_only=True):
 
     identity: Identity
     callers: Callers
+    replays: Replays
 
 
 async def open_callers(house: House, stack: AsyncExitStack) -> OpenedCallers:
@@ -37,4 +39,5 @@ async def open_callers(house: House, stack: AsyncExitStack) -> OpenedCallers:
         clock=house.clock,
     )
     stack.push_async_callback(identity.close)
-    return OpenedCallers(identity=identity, callers=Callers(identity))
+    replays = Replays(house.database, house.committer, house.clock)
+    return OpenedCallers(identity=identity, callers=Callers(identity), replays=replays)

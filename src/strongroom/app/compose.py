@@ -40,7 +40,7 @@ Role = Literal["all", "api", "vault", "worker"]
 
 _BESIDE_KEYS = frozenset({"vault_database", "vault_committer", "journal_database"})
 _BESIDE_PAYMENTS = frozenset(
-    {"identity", "callers", "connectors", "ledger", "payments", "detection"},
+    {"identity", "callers", "replays", "connectors", "ledger", "payments", "detection"},
 )
 
 
@@ -201,6 +201,7 @@ class House:
     async def _open_callers(self) -> None:
         opened = await open_callers(self, self._stack)
         self.identity, self.callers = opened.identity, opened.callers
+        self.replays = opened.replays
         self.authorizer = Authorizer(
             mode=self.settings.mode, refusals=self.identity.refusals, clock=self.clock
         )

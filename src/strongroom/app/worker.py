@@ -18,6 +18,7 @@ _log = logging.getLogger("strongroom.worker")
 
 RECOVERY_S = 0.5
 PURGE_S = 300.0
+REPLAYS_S = 30.0
 REFUSALS_S = 1.0
 USAGE_S = 10.0
 ROTATION_S = 1.0
@@ -54,6 +55,7 @@ class Workers:
             self._tasks += [
                 _every(RECOVERY_S, "recovery", house.payments.recover),
                 _every(PURGE_S, "purge_payments", house.payments.purge),
+                _every(REPLAYS_S, "purge_replays", house.replays.purge),
             ]
         if house.has_keys and house.settings.has_every_login:
             self._tasks.append(_every(SCAN_S, "scan", self._scan, first_s=SCAN_S))
