@@ -1,4 +1,4 @@
-"""The vault's `forward` is the only way out: no other room can open a connection.
+"""Two ways out, one set of rules: outbound's client, and the vault's `forward` over its sockets.
 
 The exceptions are programs of ours beside the service: the sandbox gateway, the supervisor and the
 commands, which speak to this machine, storage, which speaks to its database, root providers,
@@ -15,6 +15,7 @@ from tests.tidy.tree import imports, report, source
 WAYS_OUT = {"socket", "ssl", "http.client", "urllib.request", "urllib3", "aiohttp", "smtplib"}
 _CONNECTS = {"open_connection", "open_unix_connection", "create_connection"}
 _MAY_CONNECT = (
+    "src/strongroom/outbound/",
     "src/strongroom/vault/",
     "src/strongroom/keys/roots/",
     "src/strongroom/keys/ceremony/channel.py",

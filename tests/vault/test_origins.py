@@ -1,7 +1,8 @@
-"""The allow-list: what may be configured, which addresses may be reached, and TLS for real."""
+"""The courier keeps the rules of egress: its list, names that point inside, and TLS for real."""
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import ipaddress
 import socket
@@ -18,85 +19,7 @@ from strongroom.kernel.clock import SystemClock
 from strongroom.kernel.errors import StrongroomError
 from strongroom.vault import EgressPolicy, NotSent, OutboundRequest
 from strongroom.vault.courier import Courier
-from strongroom.vault.origins import Origins, address_allowed
 from tests.vault.gateway import FakeGateway
-
-
-def origins(mode: str = "test", **policy: tuple[str, ...]) -> Origins:
-    return Origins(EgressPolicy(**policy), mode=mode, clock=SystemClock())  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("mode", "policy"),
-    [
-        ("test", {"origins": ("http://api.example",)}),
-        ("test", {"origins": ("http://127.0.0.1:1",)}),
-        ("live", {"private_origins": ("http://127.0.0.1:1",)}),
-        ("test", {"private_origins": ("http://10.0.0.1:1",)}),
-        ("test", {"private_origins": ("http://sandbox:1",)}),
-        ("test", {"origins": ("https://api.example/path",)}),
-        ("test", {"origins": ("https://user@api.example",)}),
-        ("test", {"origins": ("https://api.example:99999",)}),
-        ("test", {"origins": ("https://*.example",)}),
-        ("test", {"origins": ("ftp://api.example",)}),
-        ("test", {"origins": ("",)}),
-    ],
-)
-def test_unsafe_origins_stop_the_start(mode: str, policy: dict[str, tuple[str, ...]]) -> None:
-    with pytest.raises(StrongroomError, match="egress_misconfigured"):
-        origins(mode, **policy)
-
-
-def test_an_origin_is_scheme_host_and_port() -> None:
-    listed = origins(origins=("https://api.example", "https://b.example:8443/"))
-    origin, target = listed.find("https://API.example:443/v1?a=b%20c")
-    assert (origin.host, origin.port, origin.authority, target) == (
-        "api.example",
-        443,
-        "api.example",
-        "/v1?a=b%20c",
-    )
-    assert listed.find("https://b.example:8443")[1] == "/"
-    for url in (
-        "https://b.example/",
-        "https://api.example:8443/",
-        "https://api.example.evil/",
-        "https://evilapi.example/",
-        "https://api.example/é",
-    ):
-        with pytest.raises(NotSent):
-            listed.find(url)
-
-
-@pytest.mark.parametrize(
-    ("address", "public", "private"),
-    [
-        ("93.184.216.34", True, True),
-        ("2606:2800:220:1::1", True, True),
-        ("127.0.0.1", False, True),
-        ("::1", False, True),
-        ("10.1.2.3", False, True),
-        ("192.168.1.1", False, True),
-        ("172.16.0.1", False, True),
-        ("100.64.0.1", False, True),
-        ("fd00::1", False, True),
-        ("::ffff:127.0.0.1", False, True),
-        ("64:ff9b::7f00:1", False, True),
-        ("64:ff9b::5db8:d822", True, True),
-        ("2002:7f00:1::", False, True),
-        ("169.254.169.254", False, False),
-        ("::ffff:169.254.169.254", False, False),
-        ("fe80::1", False, False),
-        ("0.0.0.0", False, False),  # noqa: S104
-        ("::", False, False),
-        ("224.0.0.1", False, False),
-        ("ff02::1", False, False),
-        ("255.255.255.255", False, True),
-    ],
-)
-def test_addresses(address: str, public: bool, private: bool) -> None:
-    assert address_allowed(address, private=False) is public
-    assert address_allowed(address, private=True) is private
 
 
 async def test_one_private_address_among_public_ones_refuses_all(
@@ -108,16 +31,29 @@ async def test_one_private_address_among_public_ones_refuses_all(
     async def resolve(*_: object, **__: object) -> list[object]:
         return list(found)
 
-    import asyncio
-
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve, raising=False)
-    listed = origins(origins=("https://api.example",))
-    origin, _ = listed.find("https://api.example/")
+    policy = EgressPolicy(origins=("https://api.example",))
+    courier = Courier(policy, mode="test", clock=SystemClock())
     with pytest.raises(NotSent, match="gateway_unavailable") as refused:
-        await listed.addresses(origin)
+        await courier.send(OutboundRequest(method="POST", url="https://api.example/"), b"{}")
     assert "10.0.0.1" in refused.value.detail
-    found.pop()
-    assert await listed.addresses(origin) == ["93.184.216.34"]
+
+
+@pytest.mark.parametrize("url", ["https://other.example/", "https://api.example:8443/", "x"])
+def test_only_listed_origins(url: str) -> None:
+    policy = EgressPolicy(origins=("https://api.example",))
+    courier = Courier(policy, mode="live", clock=SystemClock())
+    courier.check(OutboundRequest(method="POST", url="https://api.example/v1"))
+    with pytest.raises(NotSent) as refused:
+        courier.check(OutboundRequest(method="POST", url=url))
+    assert "egress_not_allowed" in refused.value.detail
+
+
+def test_plain_http_is_for_tests() -> None:
+    policy = EgressPolicy(private_origins=("http://127.0.0.1:1",))
+    Courier(policy, mode="test", clock=SystemClock())
+    with pytest.raises(StrongroomError, match="egress_misconfigured"):
+        Courier(policy, mode="live", clock=SystemClock())
 
 
 # --- TLS ---

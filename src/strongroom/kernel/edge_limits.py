@@ -13,3 +13,21 @@ REPLAY_KEPT_AFTER_S = 600
 
 REPLAY_PURGE_MAX = 20_000
 """Expired uses deleted in one round: a tenth of a second of work, at most."""
+
+OUTBOUND_URL_MAX_CHARS = 2_048
+"""Longest URL that is called; what every HTTP server takes."""
+
+OUTBOUND_ADDRESSES_MAX = 32
+"""Addresses behind one name: large services show eight; each is checked."""
+
+OUTBOUND_CONNECTIONS_MAX = 64
+"""Calls at once that one client makes; more would let a slow host hold the process's sockets."""
+
+OUTBOUND_TIMEOUT_S = 10.0
+"""How long one call may take, its name's resolution included."""
+
+OUTBOUND_ANSWER_MAX_BYTES = 262_144
+"""Largest answer that is read unless the caller says less: key sets and tokens are a few kB."""
+
+OUTBOUND_BODY_MAX_BYTES = 262_144
+"""Largest body that is sent: nothing that we send is larger."""

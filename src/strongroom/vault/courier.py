@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-import ssl
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 from strongroom.kernel.clock import Clock
@@ -19,23 +20,16 @@ from strongroom.kernel.limits import (
     EGRESS_IDLE_S,
     GATEWAY_CONNECT_TIMEOUT_MS,
 )
-from strongroom.kernel.secret import Secret
+from strongroom.outbound import EgressFailed, EgressRefused, Origin, Origins, Policy
+from strongroom.outbound.message import head, message
+from strongroom.outbound.wire import Answer, Broken, Connection, Unusable
 from strongroom.vault.egress import (
     EgressPolicy,
     NotSent,
     OutboundRequest,
     OutcomeUnknown,
 )
-from strongroom.vault.origins import Origin, Origins, tls_context
-from strongroom.vault.wire import Answer, Broken, Connection
 
-_METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
-_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
-_VALUE = re.compile(r"[\t -~]{0,4096}")
-_OURS = frozenset(
-    "host content-length transfer-encoding connection accept-encoding expect upgrade te trailer "
-    "keep-alive proxy-authorization proxy-connection cookie".split()
-)
 _KEEP_ALIVE = re.compile(r"timeout=([0-9]{1,6})")
 
 
@@ -55,8 +49,15 @@ class Courier:
     def __init__(
         self, policy: EgressPolicy, *, mode: Literal["test", "live"], clock: Clock
     ) -> None:
-        self._origins = Origins(policy, mode=mode, clock=clock)
-        self._tls = tls_context(policy) if self._origins.any_secure else None
+        self._origins = Origins(
+            Policy(
+                origins=policy.origins,
+                private_origins=policy.private_origins,
+                ca_file=policy.ca_file,
+                plain_loopback=mode == "test",
+            ),
+            clock=clock,
+        )
         self._monotonic = clock.monotonic
         self._pools: dict[Origin, _Pool] = {}
         self._closed = False
@@ -68,8 +69,8 @@ class Courier:
             NotSent: the gateway certainly got nothing.
             OutcomeUnknown: it may have.
         """
-        origin, target = self._origins.find(request.url)
-        head = _head(request, origin, target)
+        origin, target = self._find(request.url)
+        start = _head(request, origin, target)
         pool = self._pools.get(origin)
         if pool is None:
             pool = self._pools[origin] = _Pool()
@@ -79,18 +80,18 @@ class Courier:
         try:
             connection = self._idle(pool) or await self._connect(origin, deadline)
             try:
-                return await self._exchange(connection, pool, head, body, deadline)
+                return await self._exchange(connection, pool, start, body, deadline)
             except Broken as broken:
                 repeatable = request.repeatable or request.method == "GET"
                 if not (broken.reused and repeatable):
                     raise OutcomeUnknown("the connection ended before the answer") from None
-            return await self._again(origin, pool, head, body, deadline)
+            return await self._again(origin, pool, start, body, deadline)
         finally:
             pool.slots.release()
 
     def check(self, request: OutboundRequest) -> None:
         """Raise NotSent when the request could never be sent."""
-        origin, target = self._origins.find(request.url)
+        origin, target = self._find(request.url)
         _head(request, origin, target)
 
     async def close(self) -> None:
@@ -102,12 +103,12 @@ class Courier:
         await asyncio.sleep(0)
 
     async def _again(
-        self, origin: Origin, pool: _Pool, head: bytes, body: bytes, deadline: float
+        self, origin: Origin, pool: _Pool, start: bytes, body: bytes, deadline: float
     ) -> Answer:
         """Send a repeatable request once more; the first sending may have reached the gateway."""
         try:
             fresh = await self._connect(origin, deadline)
-            return await self._exchange(fresh, pool, head, body, deadline)
+            return await self._exchange(fresh, pool, start, body, deadline)
         except (NotSent, Broken):
             raise OutcomeUnknown("the connection ended before the answer, twice") from None
 
@@ -115,14 +116,16 @@ class Courier:
         self,
         connection: Connection,
         pool: _Pool,
-        head: bytes,
+        start: bytes,
         body: bytes,
         deadline: float,
     ) -> Answer:
         loop = asyncio.get_running_loop()
         timer = loop.call_at(deadline, connection.expire)
         try:
-            answer = await connection.exchange(_message(head, body))
+            answer = await connection.exchange(message(start, body))
+        except Unusable as error:
+            raise OutcomeUnknown(str(error)) from None
         finally:
             timer.cancel()
             if connection.reusable and not self._closed:
@@ -144,6 +147,10 @@ class Courier:
         except TimeoutError:
             raise NotSent("all connections to the gateway are busy") from None
 
+    def _find(self, url: str) -> tuple[Origin, str]:
+        with _refusals():
+            return self._origins.find(url)
+
     def _idle(self, pool: _Pool) -> Connection | None:
         """Return the connection used last; close the ones that waited too long."""
         now = self._monotonic()
@@ -160,56 +167,27 @@ class Courier:
         limit = asyncio.get_running_loop().time() + GATEWAY_CONNECT_TIMEOUT_MS / 1000
         try:
             async with asyncio.timeout_at(min(deadline, limit)):
-                return await self._connect_any(origin)
+                with _refusals():
+                    return await self._origins.connect(origin, Connection)
         except TimeoutError:
             self._origins.forget(origin)
             raise NotSent(f"no connection to {origin.host} in time") from None
 
-    async def _connect_any(self, origin: Origin) -> Connection:
-        loop = asyncio.get_running_loop()
-        secure = origin.scheme == "https"
-        problem = "no address"
-        for address in await self._origins.addresses(origin):
-            try:
-                _, connection = await loop.create_connection(
-                    Connection,
-                    address,
-                    origin.port,
-                    ssl=self._tls if secure else None,
-                    server_hostname=origin.host.strip("[]") if secure else None,
-                )
-            except ssl.SSLError as error:
-                problem = f"TLS: {error.reason or type(error).__name__}"
-            except OSError as error:
-                problem = f"{type(error).__name__} {error.errno}"
-            else:
-                return connection
-        self._origins.forget(origin)
-        raise NotSent(f"no connection to {origin.host}: {problem}")
-
 
 def _head(request: OutboundRequest, origin: Origin, target: str) -> bytes:
-    """Return the request's head without Content-Length; refuses what could split a message."""
-    if request.method not in _METHODS:
-        raise NotSent("egress_not_allowed: method")
-    lines = [
-        f"{request.method} {target} HTTP/1.1",
-        f"Host: {origin.authority}",
-        "User-Agent: strongroom",
-        "Accept-Encoding: identity",
-    ]
-    for name, value in request.headers:
-        text = value.reveal() if isinstance(value, Secret) else value
-        if not _TOKEN.fullmatch(name) or name.lower() in _OURS or not _VALUE.fullmatch(text):
-            raise NotSent(f"egress_not_allowed: header {name[:40]!r}")
-        lines.append(f"{name}: {text}")
-    return "\r\n".join(lines).encode("latin-1")
+    with _refusals():
+        return head(request.method, target, origin.authority, request.headers)
 
 
-def _message(head: bytes, body: bytes) -> bytes:
-    if not body and head.startswith(b"GET "):
-        return head + b"\r\n\r\n"
-    return head + f"\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Tell what the rules of egress refuse as what certainly was not sent."""
+    try:
+        yield
+    except EgressRefused as error:
+        raise NotSent(f"egress_not_allowed: {error.detail}") from None
+    except EgressFailed as error:
+        raise NotSent(error.detail) from None
 
 
 def _shorten_idle(connection: Connection, answer: Answer) -> None:

@@ -179,11 +179,6 @@ def contended() -> StrongroomError:
     )
 
 
-def egress_misconfigured(origin: str, problem: str) -> StrongroomError:
-    """Return `egress_misconfigured`: a gateway origin in the settings cannot be used."""
-    return StrongroomError("egress_misconfigured", f"The gateway origin {origin} {problem}.")
-
-
 def encrypted_card_invalid() -> StrongroomError:
     """Return `encrypted_card_invalid`: one answer for every cause, so that nobody can probe."""
     return StrongroomError(

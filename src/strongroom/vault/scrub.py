@@ -15,10 +15,10 @@ from typing import Any
 import msgspec
 
 from strongroom.kernel.secret import Cvc, Pan, luhn_valid
+from strongroom.outbound.wire import Answer
 from strongroom.vault.brands import UNKNOWN, brand_of
 from strongroom.vault.decide import shown_digits
 from strongroom.vault.egress import GatewayAnswer
-from strongroom.vault.wire import Answer
 
 _DIGITS_OR_SPACE = bytes(byte if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
 _SEPARATORS = b" -._/\t"

@@ -1,8 +1,8 @@
-"""One HTTP/1.1 connection to a gateway: one request at a time, one strictly parsed answer.
+"""One HTTP/1.1 connection to another server: one request at a time, one strictly parsed answer.
 
-It knows exactly whether bytes of a request were written, which is what NotSent and OutcomeUnknown
-turn on. No redirects, cookies, proxies, compression or pipelining; the answer is bounded while it
-is read. llhttp (through httptools) parses, in its strict mode.
+It knows exactly whether a byte of an answer came, which is what a second sending turns on. No
+redirects, cookies, proxies, compression or pipelining; the answer is bounded while it is read.
+llhttp (through httptools) parses, in its strict mode.
 """
 
 from __future__ import annotations
@@ -13,12 +13,9 @@ from typing import NoReturn
 import httptools
 
 from strongroom.kernel.limits import GATEWAY_HEAD_MAX_BYTES, MAX_GATEWAY_ANSWER_BYTES
-from strongroom.vault.egress import OutcomeUnknown
 
 _INFORMATIONAL = range(100, 200)
 _SWITCHING = 101
-_UNPARSED_MAX = GATEWAY_HEAD_MAX_BYTES + MAX_GATEWAY_ANSWER_BYTES
-"""A head may arrive in one read together with a whole body."""
 
 
 class Broken(Exception):
@@ -27,6 +24,10 @@ class Broken(Exception):
     def __init__(self, *, reused: bool) -> None:
         super().__init__("connection ended before the answer")
         self.reused = reused
+
+
+class Unusable(Exception):
+    """Bytes were written and no usable answer came; the request may have arrived."""
 
 
 class Answer:
@@ -43,14 +44,19 @@ class Answer:
 
 
 class Connection(asyncio.Protocol):
-    """A connection that a pool lends to one request at a time."""
+    """A connection that carries one request at a time.
 
-    def __init__(self) -> None:
+    Args:
+        body_max_bytes: the largest body of an answer that is taken.
+    """
+
+    def __init__(self, body_max_bytes: int = MAX_GATEWAY_ANSWER_BYTES) -> None:
+        self._body_max_bytes = body_max_bytes
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[Answer] | None = None
         self._answer = Answer()
         self._parser = httptools.HttpResponseParser(self)
-        self._refusal: OutcomeUnknown | None = None
+        self._refusal: Unusable | None = None
         self._bytes_before_body = 0
         self._header_bytes = 0
         self._got_bytes = False
@@ -84,13 +90,14 @@ class Connection(asyncio.Protocol):
         self._got_bytes = True
         if self._in_head:
             self._bytes_before_body += len(data)
-            if self._bytes_before_body > _UNPARSED_MAX:
-                self._fail(OutcomeUnknown("the answer's head is too large"))
+            # A head may arrive in one read together with a whole body.
+            if self._bytes_before_body > GATEWAY_HEAD_MAX_BYTES + self._body_max_bytes:
+                self._fail(Unusable("the answer's head is too large"))
                 return
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self._fail(self._refusal or OutcomeUnknown("the answer is not HTTP"))
+            self._fail(self._refusal or Unusable("the answer is not HTTP"))
 
     # --- httptools callbacks ---
 
@@ -115,7 +122,7 @@ class Connection(asyncio.Protocol):
         """Take a piece of the body, up to the limit."""
         answer = self._answer
         answer.size += len(chunk)
-        if answer.size > MAX_GATEWAY_ANSWER_BYTES:
+        if answer.size > self._body_max_bytes:
             self._refuse("the answer is too large")
         answer.body.append(chunk)
 
@@ -124,7 +131,7 @@ class Connection(asyncio.Protocol):
         answer = self._answer
         if answer.status in _INFORMATIONAL:
             if answer.status == _SWITCHING:
-                self._refuse("the gateway switched protocols")
+                self._refuse("the other side switched protocols")
             self._begin()
             return
         if answer.complete or self._waiter is None:
@@ -153,7 +160,7 @@ class Connection(asyncio.Protocol):
 
         Raises:
             Broken: the connection ended before the first byte of the answer.
-            OutcomeUnknown: it ended later, or the answer is unusable.
+            Unusable: it ended later, or the answer is unusable.
         """
         transport = self._transport
         if transport is None or not self.usable:
@@ -178,7 +185,7 @@ class Connection(asyncio.Protocol):
 
     def expire(self) -> None:
         """End the exchange under way: its time is over."""
-        self._fail(OutcomeUnknown("no complete answer in time"))
+        self._fail(Unusable("no complete answer in time"))
 
     def close(self) -> None:
         """Close an idle connection properly."""
@@ -192,14 +199,14 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, why: str) -> NoReturn:
         """Stop parsing; httptools wraps what a callback raises, so the reason is kept aside."""
-        self._refusal = OutcomeUnknown(why)
+        self._refusal = Unusable(why)
         raise self._refusal
 
     def _fail_ended(self) -> None:
         if not self._got_bytes:
             self._fail(Broken(reused=self.exchanges > 1))
         else:
-            self._fail(OutcomeUnknown("the connection ended within the answer"))
+            self._fail(Unusable("the connection ended within the answer"))
 
     def _fail(self, error: Exception) -> None:
         waiter, self._waiter = self._waiter, None
