@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from strongroom.access import PUBLIC
-from strongroom.api import Api, ApiSettings, Metrics, Services
+from strongroom.api import Api, ApiSettings, Limiter, Limits, Metrics, Services
 from strongroom.api.endpoint import Call, Endpoint, Reply, Shared
+from strongroom.storage.counters import Leases, LocalCounters, Rule
 
 
 def route(handler: Any, path: str = "/x", **more: Any) -> Endpoint:
@@ -16,12 +17,21 @@ def route(handler: Any, path: str = "/x", **more: Any) -> Endpoint:
     return Endpoint(handler=handler, **more)
 
 
-def house(endpoints: Sequence[Endpoint], **settings: Any) -> Api:
+def limiter_of(**changes: Rule) -> Limiter:
+    """A limiter of one process that refuses nobody, but for the rules that are given."""
+    wide = {
+        name: Rule(name=name, units=1_000_000, per_s=1, burst=1_000_000)
+        for name in ("key", "merchant", "address", "events", "refused")
+    }
+    return Limiter(Leases(LocalCounters()), Limits(**{**wide, **changes}), metrics=Metrics())
+
+
+def house(endpoints: Sequence[Endpoint], *, limiter: Limiter | None = None, **settings: Any) -> Api:
     """An application over no rooms: its routes are public and need none."""
     none: Any = None
     services = Services(
         payments=none, vault=none, ledger=none, journal=none, identity=none, callers=none,
-        authorizer=none, readiness=none, metrics=Metrics(),
+        authorizer=none, limiter=limiter or limiter_of(), readiness=none, metrics=Metrics(),
     )  # fmt: skip
     return Api(services, ApiSettings(mode="test", **settings), endpoints, Shared({}))
 

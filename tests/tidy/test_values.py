@@ -33,6 +33,7 @@ MAY_REVEAL = {
     "keys/roots/transit_http.py": "the token, in a header to OpenBao",
     "keys/roots/transit_login.py": "the AppRole's secret id, to OpenBao",
     "keys/signatures.py": "gives the record-signing key to the signer",
+    "storage/counters/valkey.py": "the URL of Valkey, to its driver",
     "storage/database.py": "the password of a database role, to the driver",
     "storage/embedded.py": "the passwords of the embedded roles, to initdb",
     "outbound/message.py": "headers of a request to another server, onto the wire",

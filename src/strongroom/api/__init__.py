@@ -3,6 +3,7 @@
 from strongroom.api.app import Api
 from strongroom.api.build import build
 from strongroom.api.endpoint import Check, Readiness, Services
+from strongroom.api.limiting import Limiter, Limits
 from strongroom.api.metrics import Metrics
 from strongroom.api.model import ApiSettings
 from strongroom.api.render import WireRenderer
@@ -12,6 +13,8 @@ __all__ = [
     "Api",
     "ApiSettings",
     "Check",
+    "Limiter",
+    "Limits",
     "Metrics",
     "Readiness",
     "Services",

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from msgspec.structs import replace
 
-from strongroom.api import errors, headers, intake, log, problems
+from strongroom.api import errors, headers, intake, limiting, log, problems
 from strongroom.api.arrival import arrival_of
 from strongroom.api.endpoint import Call, Endpoint, Reply, Services, Shared
 from strongroom.api.headers import RequestHeaders
@@ -33,6 +33,7 @@ _PREFLIGHT = (
     (b"access-control-allow-headers", b"authorization, content-type, strongroom-version"),
     (b"access-control-max-age", b"600"),
 )
+_EXPOSED = b"request-id, retry-after, ratelimit, ratelimit-policy"
 _UNREAD = frozenset({"body_too_large", "shutting_down", "overloaded", "request_timeout"})
 """Answers after which the rest of the request is not worth reading: the connection is closed."""
 
@@ -42,7 +43,9 @@ _PUBLISHABLE = "merchant-publishable"
 class _Exchange:
     """One request and its answer, which is sent once: by the handler's task or by the timer."""
 
-    __slots__ = ("answered", "cors", "endpoint", "method", "path", "request", "send", "started")
+    __slots__ = (
+        "answered", "cors", "endpoint", "limit", "method", "path", "request", "send", "started",
+    )  # fmt: skip
 
     def __init__(self, scope: Scope, send: Send, path: str) -> None:
         self.send = send
@@ -53,6 +56,7 @@ class _Exchange:
         self.endpoint: Endpoint | None = None
         self.answered = False
         self.cors: tuple[Pair, ...] = ()
+        self.limit: tuple[Pair, ...] = ()
 
 
 class Api:
@@ -135,7 +139,24 @@ class Api:
         params = dict(zip(names, values, strict=True))
         call = Call(self._services, self._shared, exchange.request, params)
         exchange.cors = self._cors(endpoint, found, call)
+        try:
+            return await self._admitted(exchange, call, endpoint, found, scope, receive)
+        finally:
+            if call.inside is not None:
+                self._services.limiter.leave(call.inside)
+
+    async def _admitted(
+        self,
+        exchange: _Exchange,
+        call: Call,
+        endpoint: Endpoint,
+        found: RequestHeaders,
+        scope: Scope,
+        receive: Receive,
+    ) -> Reply:
         await intake.admit(call, endpoint, arrival_of(scope, found, self._settings))
+        if call.limit is not None:
+            exchange.limit = limiting.fields(call.limit)
         exchange.cors = self._cors(endpoint, found, call)
         await intake.take(call, endpoint, found, scope, receive)
         return await endpoint.handler(call)
@@ -170,7 +191,10 @@ class Api:
             return ()
         return (
             (b"access-control-allow-origin", origin),
-            (b"access-control-expose-headers", b"request-id, retry-after"),
+            (
+                b"access-control-expose-headers",
+                b"request-id, retry-after, ratelimit, ratelimit-policy",
+            ),
             (b"vary", b"origin"),
         )
 
@@ -217,6 +241,7 @@ class Api:
             *(headers.PAGE_SECURITY if page else headers.kept(reply.keep_s)),
             *reply.headers,
             *exchange.cors,
+            *exchange.limit,
         ]
         if reply.media:
             fields.append((b"content-type", reply.media))

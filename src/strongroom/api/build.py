@@ -10,5 +10,10 @@ from strongroom.api.routes import ENDPOINTS
 
 
 def build(services: Services, settings: ApiSettings) -> Api:
-    """Return the ASGI application over the rooms' doors."""
+    """Return the ASGI application over the rooms' doors.
+
+    Raises:
+        StrongroomError: `settings_invalid`.
+    """
+    services.limiter.check_routes(ENDPOINTS)
     return Api(services, settings, ENDPOINTS, Shared(documents(ENDPOINTS)))

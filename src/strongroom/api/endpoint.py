@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -25,6 +25,7 @@ from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.limits import MAX_BODY_BYTES
 from strongroom.ledger import Ledger
 from strongroom.payments import Caller, Idempotency, Payments
+from strongroom.storage.counters import Spent
 from strongroom.vault import Vault
 
 PATH_IDS = {
@@ -53,12 +54,51 @@ class Owner(enum.Enum):
     INSTALLATION = "installation"
 
 
+class Limited(enum.Enum):
+    """What holds callers back on a route where nobody says who they are."""
+
+    ADDRESS = "address"
+    EVENTS = "events"
+    """Gateways send from few addresses, and much."""
+
+    NOT = "not"
+    """Health checks, which must always be answered."""
+
+
 class Check(msgspec.Struct, frozen=True):
     """One readiness check; `code` says in snake_case what is wrong, without values."""
 
     name: str
     ok: bool
     code: str = ""
+
+
+class Limiter(Protocol):
+    """Counts requests and refuses those that are too many (`api/limiting.py`)."""
+
+    def check_routes(self, endpoints: Iterable[Endpoint]) -> None:
+        """Refuse limits of routes that there are none of."""
+        ...
+
+    def check_address(self, source: str) -> None:
+        """Refuse an address whose credentials were refused too often."""
+        ...
+
+    async def refused(self, source: str) -> None:
+        """Count a credential that was refused."""
+        ...
+
+    async def admit(self, principal: Principal | None, endpoint: Endpoint, source: str) -> Spent:
+        """Count a request and return the tightest limit that it passed."""
+        ...
+
+    def enter(self, merchant: str) -> None:
+        """Count a request under way."""
+        ...
+
+    def leave(self, merchant: str) -> None:
+        """Count a request that ended."""
+        ...
 
 
 class Readiness(Protocol):
@@ -79,6 +119,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     identity: Identity
     callers: Callers
     authorizer: Authorizer
+    limiter: Limiter
     readiness: Readiness
     metrics: Metrics
 
@@ -113,8 +154,8 @@ class Call:
     """One request, checked: who asks, what for, with which typed body. Has no telling `repr`."""
 
     __slots__ = (
-        "body", "content_digest", "headers", "idempotency", "owner", "params", "principal", "query",
-        "raw", "request", "services", "shared",
+        "body", "content_digest", "headers", "idempotency", "inside", "limit", "owner", "params",
+        "principal", "query", "raw", "request", "services", "shared",
     )  # fmt: skip
 
     def __init__(
@@ -130,6 +171,8 @@ class Call:
         self.query: Any = None
         self.raw = b""
         self.content_digest: bytes | None = None
+        self.limit: Spent | None = None
+        self.inside: str | None = None
         self.headers: Mapping[str, str] = {}
         self.idempotency = Idempotency("", "", b"")
 
@@ -187,6 +230,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     media: bytes = JSON
     body_bytes_max: int = MAX_BODY_BYTES
     redact: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+    limited: Limited = Limited.ADDRESS
     purposeful: bool = False
 
     def __post_init__(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from strongroom.kernel.errors import StrongroomError
 
 
@@ -95,6 +97,25 @@ def overloaded() -> StrongroomError:
     return StrongroomError(
         "overloaded",
         "The service is busy. Try again shortly.",
+        retryable=True,
+        retry_after_s=1,
+    )
+
+
+def limited(quota: bool, wait_s: float) -> StrongroomError:
+    """Return `rate_limited` or `quota_exhausted`, with the seconds to wait."""
+    if quota:
+        code, public = "quota_exhausted", "The quota of this period is used up."
+    else:
+        code, public = "rate_limited", "Too many requests. Slow down and try again."
+    return StrongroomError(code, public, retryable=True, retry_after_s=max(1, math.ceil(wait_s)))
+
+
+def too_many_at_once() -> StrongroomError:
+    """Return `too_many_at_once`: as many requests of this merchant as may be are under way."""
+    return StrongroomError(
+        "too_many_at_once",
+        "Too many requests at once. Wait for some to end.",
         retryable=True,
         retry_after_s=1,
     )

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from strongroom.api import errors, headers, strict
-from strongroom.api.endpoint import Call, Endpoint, Owner, check_params
+from strongroom.api.endpoint import Call, Endpoint, Limited, Owner, check_params
 from strongroom.api.headers import RequestHeaders
 from strongroom.identity import Arrival
 from strongroom.kernel import canonical
@@ -41,14 +41,27 @@ async def admit(call: Call, endpoint: Endpoint, arrival: Arrival) -> None:
     Raises:
         StrongroomError: `unauthenticated`, `permission_denied`, `merchant_required`, …
     """
-    if endpoint.public:
-        check_params(call.params)
-        return
     services = call.services
     source = arrival.source
-    authenticated = await services.callers.authenticate(arrival)
+    limiter = services.limiter
+    if endpoint.public:
+        if endpoint.limited is not Limited.NOT:
+            call.limit = await limiter.admit(None, endpoint, source)
+        check_params(call.params)
+        return
+    limiter.check_address(source)
+    try:
+        authenticated = await services.callers.authenticate(arrival)
+    except StrongroomError as error:
+        if error.code == "unauthenticated":
+            await limiter.refused(source)
+        raise
     principal = call.principal = authenticated.principal
     call.content_digest = authenticated.content_digest
+    call.limit = await limiter.admit(principal, endpoint, source)
+    if principal.merchant is not None:
+        limiter.enter(principal.merchant)
+        call.inside = principal.merchant
     merchant = None if endpoint.owner is Owner.INSTALLATION else principal.merchant
     if merchant is None and endpoint.owner is Owner.MERCHANT:
         raise errors.merchant_required()

@@ -39,6 +39,7 @@ class Metrics:
         self._gateway = _counter(
             registry, "gateway_calls", "Outcomes.", "gateway", "operation", "result"
         )
+        self._limited = _counter(registry, "requests_limited", "Refused by a limit.", "limit")
         self._series: dict[tuple[str, str, int], tuple[Histogram, Counter]] = {}
         self._watched: list[tuple[Gauge, Read]] = []
 
@@ -65,6 +66,10 @@ class Metrics:
     def gateway(self, gateway: str, operation: str, result: str) -> None:
         """Count the outcome of one call to a gateway."""
         self._gateway.labels(gateway, operation, result).inc()
+
+    def limited(self, limit: str) -> None:
+        """Count one request that a limit refused; `limit` is a rule's name."""
+        self._limited.labels(limit).inc()
 
     def watch(self, name: str, help_text: str, read: Read) -> None:
         """Show `strongroom_{name}`, read by calling `read` (or awaiting it) at each scrape."""

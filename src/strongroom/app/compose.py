@@ -15,6 +15,7 @@ from strongroom.api import ApiSettings, Metrics, Services, WireRenderer
 from strongroom.app.callers import open_callers
 from strongroom.app.databases import target
 from strongroom.app.elsewhere import dial, keys_elsewhere, payments_elsewhere
+from strongroom.app.limiting import limiter, open_leases
 from strongroom.app.readiness import HouseReadiness
 from strongroom.app.roots import open_roots
 from strongroom.app.settings import Settings
@@ -40,8 +41,11 @@ Role = Literal["all", "api", "vault", "worker"]
 
 _BESIDE_KEYS = frozenset({"vault_database", "vault_committer", "journal_database"})
 _BESIDE_PAYMENTS = frozenset(
-    {"identity", "callers", "replays", "connectors", "ledger", "payments", "detection"},
-)
+    {
+        "callers", "connectors", "detection", "identity", "leases", "ledger", "limiter",
+        "payments", "replays",
+    }
+)  # fmt: skip
 
 
 class House:
@@ -89,6 +93,8 @@ class House:
             if self.role != "vault":
                 await self._open_callers()
                 self._open_money()
+                self.leases = await open_leases(self, self._stack)
+                self.limiter = limiter(self, self.leases)
             self._open_readiness()
         except BaseException:
             await self._stack.aclose()
@@ -297,6 +303,7 @@ class House:
             identity=self.identity,
             callers=self.callers,
             authorizer=self.authorizer,
+            limiter=self.limiter,
             readiness=self.readiness,
             metrics=self.metrics,
         )

@@ -6,12 +6,14 @@ file, no unlocking material, no login of the roles `strongroom_vault`, `_journal
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from strongroom.app.compose import House
+from strongroom.app.limit_settings import LimitSettings
 from strongroom.app.settings import FILE, Settings, address_of, write_private
 from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.limits import CERTIFICATE_DAYS_MAX
@@ -22,6 +24,8 @@ from strongroom.storage.embedded import EmbeddedPostgres
 CallingRole = Literal["api", "worker"]
 TLS = "tls"
 DATABASE_FILE = "database.url"
+_NOT_HANDED_OUT = frozenset({"valkey_url_file", "valkey_ca_file"})
+"""A login of each role's own; the counters are in the database until it is named there."""
 
 
 async def certificates(house: House) -> Certificates:
@@ -129,6 +133,7 @@ def _text(settings: Settings, role: str, vault: str, *, with_database: bool) -> 
     ]
     if with_database:
         lines += ["", "[databases]", f'strongroom_pay = "{DATABASE_FILE}"']
+    lines += _limits(settings.limits)
     for gateway in settings.gateways:
         webhooks = tuple(Path(name).name for name in gateway.webhook_secret_files)
         lines += [
@@ -141,6 +146,23 @@ def _text(settings: Settings, role: str, vault: str, *, with_database: bool) -> 
             f"webhook_secret_files = {_quoted(webhooks)}",
         ]
     return "\n".join(lines) + "\n"
+
+
+def _limits(limits: LimitSettings) -> list[str]:
+    """Return the `[limits]` table as far as it differs from the defaults."""
+    lines = []
+    for name, usual in msgspec.structs.asdict(LimitSettings()).items():
+        value = getattr(limits, name)
+        if value != usual and name not in _NOT_HANDED_OUT:
+            lines.append(f"{name} = {_inline(value)}")
+    return ["", "[limits]", *lines] if lines else []
+
+
+def _inline(value: object) -> str:
+    """Return a value, a table on one line."""
+    if not isinstance(value, Mapping):
+        return _quoted(value)
+    return "{ " + ", ".join(f"{_quoted(key)} = {_quoted(of)}" for key, of in value.items()) + " }"
 
 
 def _quoted(value: object) -> str:

@@ -17,6 +17,7 @@ from uuid import UUID
 
 import msgspec
 
+from strongroom.app.limit_settings import LimitSettings
 from strongroom.gateways import GatewayAccount
 from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.secret import Secret
@@ -84,6 +85,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     vault: VaultAddress | None = None
     vault_listener: VaultListener | None = None
     databases: Mapping[str, str] = {}
+    limits: LimitSettings = LimitSettings()
     data_dir: Path = Path(".")
     database_urls: Mapping[str, Secret[str]] = {}
 

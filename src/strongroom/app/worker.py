@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 
 from strongroom.app.compose import House
 from strongroom.app.scanning import EVERY_S, run_apart
-from strongroom.kernel import limits
+from strongroom.kernel import edge_limits, limits
 from strongroom.kernel.errors import StrongroomError
 
 _log = logging.getLogger("strongroom.worker")
@@ -50,7 +50,11 @@ class Workers:
         if house.role != "vault":
             self._tasks.append(_every(REFUSALS_S, "refusals", house.identity.flush_refusals))
         if house.role in ("all", "api"):
-            self._tasks.append(_every(USAGE_S, "usage", house.identity.flush_usage))
+            self._tasks += [
+                _every(USAGE_S, "usage", house.identity.flush_usage),
+                _every(edge_limits.LEASE_S, "leases", house.leases.give_back),
+                _every(PURGE_S, "purge_counters", house.leases.purge),
+            ]
         if house.role in ("all", "worker"):
             self._tasks += [
                 _every(RECOVERY_S, "recovery", house.payments.recover),

@@ -31,3 +31,21 @@ OUTBOUND_ANSWER_MAX_BYTES = 262_144
 
 OUTBOUND_BODY_MAX_BYTES = 262_144
 """Largest body that is sent: nothing that we send is larger."""
+
+COUNTERS_KEPT = 20_000
+"""Counters that one process remembers: more callers than it meets in a second."""
+
+COUNTERS_TIMEOUT_S = 1.0
+"""Longest wait for the shared counters; after it a process counts by itself."""
+
+COUNTERS_AWAY_S = 2.0
+"""How long a process counts by itself before it asks the shared counters again."""
+
+COUNTERS_BATCH_MAX = 256
+"""Counters asked for in one call: a few milliseconds of row locks."""
+
+VALKEY_CONNECTIONS_MAX = 4
+"""Connections of one process to Valkey: calls are short and share batches."""
+
+LEASE_S = 1.0
+"""How long units taken ahead are kept before the unused ones are given back."""

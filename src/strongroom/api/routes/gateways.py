@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from strongroom.access import PUBLIC
 from strongroom.api import errors
-from strongroom.api.endpoint import Call, Endpoint, Reply
+from strongroom.api.endpoint import Call, Endpoint, Limited, Reply
 from strongroom.kernel.limits import MAX_WEBHOOK_BODY_BYTES
 
 
@@ -48,5 +48,6 @@ ENDPOINTS = (
         raw=True,
         lenient_query=True,
         body_bytes_max=MAX_WEBHOOK_BODY_BYTES,
+        limited=Limited.EVENTS,
     ),
 )

@@ -6,7 +6,7 @@ import asyncio
 from time import monotonic
 
 from strongroom.access import PUBLIC
-from strongroom.api.endpoint import Call, Check, Endpoint, Owner, Reply
+from strongroom.api.endpoint import Call, Check, Endpoint, Limited, Owner, Reply
 from strongroom.api.metrics import CONTENT_TYPE
 from strongroom.api.model import CheckView, HealthAnswer
 from strongroom.api.render import encode
@@ -102,6 +102,7 @@ ENDPOINTS = (
         answers={200: None},
         owner=Owner.INSTALLATION,
         always=True,
+        limited=Limited.NOT,
     ),
     _public("/openapi.json", "This API as OpenAPI 3.1", show_openapi),
     _public("/docs", "The documentation page", show_docs),
