@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from strongroom.kernel.decided import run_under
 from strongroom.storage.embedded import EmbeddedPostgres
 from tests.support.database import TestDatabase, migrated_database
 from tests.support.postgres import postgres, stopped_cluster
@@ -32,3 +33,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield running
     finally:
         running.stop()
+
+
+@pytest.fixture(autouse=True)
+def nothing_decided() -> None:
+    """No test runs under what another one was let do: all share this thread's context."""
+    run_under(None)

@@ -89,7 +89,7 @@ def test_schema_and_registry_must_name_the_same_actions() -> None:
         " { principal: [Caller], resource: [Payment], context: Context };"
     )
     assert "payment:steal" in refused_at_start(POLICIES, more)
-    fewer = SCHEMA.replace('"system:init", ', "")
+    fewer = SCHEMA.replace('"system:init",', "")
     assert "system:init" in refused_at_start(POLICIES.replace('Action::"system:init",', ""), fewer)
     moved = SCHEMA.replace(
         'action "ledger:read" in [Action::"looking"]\n    appliesTo { principal: [Caller], '

@@ -46,7 +46,8 @@ OWN: dict[str, set[str]] = {
         "verify", "witness",
     },
     "kernel": {
-        "canonical", "clock", "edge_limits", "ids", "limits", "money", "ports", "screen", "secret",
+        "canonical", "clock", "decided", "edge_limits", "ids", "limits", "money", "ports", "screen",
+        "secret",
     },
     "keys": {
         "anchor", "cache", "ceremony", "certificates", "client_keys", "custody", "desk",

@@ -9,7 +9,7 @@ import msgspec
 
 from strongroom.access import errors
 from strongroom.access.actions import RESOURCE_OF
-from strongroom.access.model import MFA_AGE_MAX, Question, Value
+from strongroom.access.model import MFA_AGE_MAX, Named, Question, Value
 from strongroom.identity import Principal
 
 _CALLER = {"type": "Caller", "id": "caller"}
@@ -26,6 +26,7 @@ def question_of(
     action: str,
     merchant: str | None,
     context: Mapping[str, Value] | None,
+    attributes: Mapping[str, Value] | None = None,
     now: datetime,
 ) -> Question:
     """Return what is asked, at `now`.
@@ -45,6 +46,7 @@ def question_of(
         suspended=principal.suspended,
         level=int(principal.level),
         required_level=int(principal.required_level),
+        session=principal.session is not None,
         aal=principal.aal,
         mfa_age=_mfa_age(principal, now),
         network=principal.network,
@@ -52,6 +54,7 @@ def question_of(
         action=action,
         resource=resource,
         resource_merchant=None if resource == "Installation" else merchant,
+        attributes=() if not attributes else _frozen(attributes),
         context=() if not context else _frozen(context),
     )
 
@@ -76,16 +79,19 @@ def entities_of(question: Question, *, mode: str) -> str:
         "suspended": question.suspended,
         "level": question.level,
         "required_level": question.required_level,
+        "session": question.session,
         "aal": question.aal,
         "mfa_age": question.mfa_age,
         "network": question.network,
         "break_glass": question.break_glass,
     }
-    thing: dict[str, object] = {"mode": mode}
+    thing: dict[str, object] = {name: value for name, _, value in question.attributes}
+    thing["mode"] = mode
     if question.merchant is not None:
         caller["merchant"] = question.merchant
     if question.scopes is not None:
         caller["scopes"] = sorted(question.scopes)
+    thing.pop("merchant", None)
     if question.resource_merchant is not None:
         thing["merchant"] = question.resource_merchant
     roles = [{"type": "Role", "id": role} for role in question.roles]
@@ -104,8 +110,8 @@ def _mfa_age(principal: Principal, now: datetime) -> int:
     return min(MFA_AGE_MAX, max(0, -((principal.mfa_at - now) // _MINUTE)))
 
 
-def _frozen(context: Mapping[str, Value]) -> tuple[tuple[str, str, Value], ...]:
+def _frozen(context: Mapping[str, Value]) -> Named:
     for value in context.values():
         if type(value) not in _VALUES:
-            raise TypeError("context values are text, integers or truth values")
+            raise TypeError("attributes are text, integers or truth values")
     return tuple(sorted((name, type(value).__name__, value) for name, value in context.items()))

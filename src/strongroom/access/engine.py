@@ -25,8 +25,9 @@ _HEX_TO_LETTERS = str.maketrans("0123456789abcdef", "abcdefghijklmnop")
 """The policy set's id stands in journal entries: letters are never taken for a card number."""
 
 _ID_LENGTH = 24
-_GROUPS = frozenset({"looking", "containing"})
+_GROUPS = frozenset({"looking", "containing", "sensitive"})
 _ACTION_DECLARATION = re.compile(r'^action\s+("[^"]+"(?:\s*,\s*"[^"]+")*)', re.MULTILINE)
+_POLICY = re.compile(r'^@id\("([^"]+)"\)', re.MULTILINE)
 _ACTION_NAME = re.compile(r'"([^"]+)"')
 
 
@@ -45,6 +46,7 @@ class Engine:
         self._mode = mode
         self.policy_set = _id_of(policies, schema)
         self.texts = _texts(parsed["staticPolicies"], templates=parsed["templates"])
+        self.sources = _sources(policies)
 
     @classmethod
     def shipped(cls, *, mode: str) -> Engine:
@@ -125,6 +127,17 @@ def _texts(policies: Mapping[str, Any], *, templates: Mapping[str, Any]) -> dict
             raise errors.policy_invalid(f"a policy needs its own @id and a @doc (@id {name!r})")
         texts[name] = text
     return texts
+
+
+def _sources(policies: str) -> dict[str, str]:
+    """Return each policy as it was written, comments around it left out, by its `@id`."""
+    found = {}
+    for start in _POLICY.finditer(policies):
+        end = policies.find(";", start.end())
+        while policies[start.start() : end].count('"') % 2:  # a semicolon within a text
+            end = policies.find(";", end + 1)
+        found[start[1]] = policies[start.start() : end + 1]
+    return found
 
 
 def _id_of(policies: str, schema: str) -> str:

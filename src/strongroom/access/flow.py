@@ -15,6 +15,7 @@ from strongroom.access.engine import Engine
 from strongroom.access.model import Decision, Explanation, Question, Value
 from strongroom.identity import Mode, Principal, PrincipalKind, Refusals, Refused
 from strongroom.kernel.clock import Clock, SystemClock
+from strongroom.kernel.decided import run_under
 
 DECISIONS_KEPT = 4_096
 """Answers remembered: about 2 MB, for more callers and actions than one process meets at a time."""
@@ -60,27 +61,31 @@ class Authorizer:
         action: str,
         merchant: str | None,
         context: Mapping[str, Value] | None = None,
+        resource: Mapping[str, Value] | None = None,
         source: str = "",
     ) -> Decision:
-        """Return the decision that permits it.
+        """Return the decision that permits it; what the caller's task then does stands under it.
 
         Args:
             principal: who asks.
             action: one of `ACTIONS`.
             merchant: whose thing it is; None for the installation's own.
             context: further attributes the action takes, such as `purpose`.
+            resource: what was looked up of the thing, such as its state and the amount asked for.
             source: the caller's address, for security events.
 
         Raises:
             StrongroomError: `permission_denied`, or `unknown_action` for a name that is none.
         """
-        question = self._question(principal, action, merchant, context)
+        question = self._question(principal, action, merchant, context, resource)
         decision = self._answer(question)
         if not decision.allowed:
+            run_under(None)
             self._note(decision, principal, source)
             raise errors.permission_denied(
                 _public(question), detail=" ".join(decision.policies) or "no policy permits it"
             )
+        run_under(decision.decided())
         return decision
 
     def check_any(
@@ -101,6 +106,7 @@ class Authorizer:
             question = self._question(principal, action, merchant, context)
             decision = self._answer(question)
             if decision.allowed:
+                run_under(decision.decided())
                 return decision
         return self.check(
             principal, action=action, merchant=merchant, context=contexts[-1], source=source
@@ -113,16 +119,18 @@ class Authorizer:
         action: str,
         merchant: str | None,
         context: Mapping[str, Value] | None = None,
+        resource: Mapping[str, Value] | None = None,
     ) -> Explanation:
         """Return a decision with its reasons in words, and neither raise nor journal a denial."""
-        question = self._question(principal, action, merchant, context)
+        question = self._question(principal, action, merchant, context, resource)
         decision = self._answer(question)
         reasons = [f"{name}: {self._engine.texts[name]}" for name in decision.policies]
         reasons += [f"cannot be evaluated: {problem}" for problem in decision.problems]
         if not reasons:
             roles = ", ".join(question.roles) or "no role"
             reasons = [f"No policy permits {action} to {question.kind} with {roles}."]
-        return Explanation(decision=decision, reasons=tuple(reasons))
+        texts = {name: self._engine.sources[name] for name in decision.policies}
+        return Explanation(decision=decision, reasons=tuple(reasons), texts=texts)
 
     def _question(
         self,
@@ -130,11 +138,21 @@ class Authorizer:
         action: str,
         merchant: str | None,
         context: Mapping[str, Value] | None,
+        attributes: Mapping[str, Value] | None = None,
     ) -> Question:
-        now = self._clock.now()
-        return question_of(principal, action=action, merchant=merchant, context=context, now=now)
+        return question_of(
+            principal,
+            action=action,
+            merchant=merchant,
+            context=context,
+            attributes=attributes,
+            now=self._clock.now(),
+        )
 
     def _answer(self, question: Question) -> Decision:
+        """Return the answer; one about a single thing is not kept, for it is hardly asked twice."""
+        if question.attributes:
+            return self._engine.answer(question)
         decision = self._kept.get(question)
         if decision is not None:
             self._kept.move_to_end(question)

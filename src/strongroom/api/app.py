@@ -20,6 +20,7 @@ from strongroom.api.headers import RequestHeaders
 from strongroom.api.intake import ClientGone, Receive, Scope
 from strongroom.api.model import ApiSettings
 from strongroom.api.router import Methods, Router
+from strongroom.kernel.decided import run_under
 from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.ids import new_id
 from strongroom.kernel.limits import DRAIN_TIMEOUT_S
@@ -89,6 +90,7 @@ class Api:
             await self._other(scope, receive, send)
             return
         exchange = _Exchange(scope, send, scope["raw_path"].decode("latin-1"))
+        run_under(None)  # a pipelined request must not inherit what its forerunner was let do
         timer = asyncio.get_running_loop().call_later(
             self._settings.request_timeout_s, self._expire, exchange
         )

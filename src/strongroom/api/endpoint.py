@@ -154,8 +154,8 @@ class Call:
     """One request, checked: who asks, what for, with which typed body. Has no telling `repr`."""
 
     __slots__ = (
-        "body", "content_digest", "headers", "idempotency", "inside", "limit", "owner", "params",
-        "principal", "query", "raw", "request", "services", "shared",
+        "action", "body", "content_digest", "headers", "idempotency", "inside", "limit", "owner",
+        "params", "principal", "query", "raw", "request", "services", "shared", "source",
     )  # fmt: skip
 
     def __init__(
@@ -165,6 +165,8 @@ class Call:
         self.shared = shared
         self.request = request
         self.params = params
+        self.action = PUBLIC
+        self.source = ""
         self.principal: Principal | None = None
         self.owner: str | None = None
         self.body: Any = None
@@ -191,7 +193,18 @@ class Call:
     @property
     def caller(self) -> Caller:
         """The caller as payments wants it."""
-        return Caller(self.actor, self.request)
+        return Caller(self.actor, self.request, self._permit)
+
+    def _permit(self, payment: Mapping[str, str | int]) -> None:
+        """Ask the policies again, now that the payment is known."""
+        if self.principal is not None:
+            self.services.authorizer.check(
+                self.principal,
+                action=self.action,
+                merchant=self.owner,
+                resource=payment,
+                source=self.source,
+            )
 
     @property
     def live(self) -> bool:

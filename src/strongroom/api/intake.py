@@ -42,7 +42,8 @@ async def admit(call: Call, endpoint: Endpoint, arrival: Arrival) -> None:
         StrongroomError: `unauthenticated`, `permission_denied`, `merchant_required`, …
     """
     services = call.services
-    source = arrival.source
+    call.action = endpoint.action
+    source = call.source = arrival.source
     limiter = services.limiter
     if endpoint.public:
         if endpoint.limited is not Limited.NOT:

@@ -12,23 +12,26 @@ from datetime import UTC, datetime
 import msgspec
 
 from strongroom.journal import errors
-from strongroom.journal.model import Checkpoint, Entry
+from strongroom.journal.model import Checkpoint, Entry, Fact
 from strongroom.journal.note import VerifierKey, open_checkpoint
 from strongroom.journal.tree import HASH_BYTES, Edge, Prover, Tile, edge_tiles, full_tiles
+from strongroom.kernel.decided import Decided
 from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.screen import holds_card_number, possible
 
 _encoder = msgspec.json.Encoder(order="sorted")
 
 
-def body_of(entry: Entry, *, entry_id: str, at: datetime) -> bytes:
+def body_of(entry: Entry, *, entry_id: str, at: datetime, under: Decided | None = None) -> bytes:
     """Return the canonical bytes of an entry (RFC 8785): the leaf of the tree.
+
+    `under` is the decision of access that led to it; an entry that names its own keeps that.
 
     Raises:
         StrongroomError: `journal_refused` when the text holds what looks like a card number.
     """
     try:
-        body = _encoder.encode(_fields(entry, entry_id, at))
+        body = _encoder.encode(_fields(entry, entry_id, at, under))
     except UnicodeEncodeError:
         raise errors.refused(f"an entry of action {entry.action} holds broken Unicode") from None
     if possible(body) and holds_card_number(body.decode()):
@@ -43,13 +46,13 @@ def timestamp(at: datetime) -> str:
     return at.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
-def _fields(entry: Entry, entry_id: str, at: datetime) -> dict[str, object]:
+def _fields(entry: Entry, entry_id: str, at: datetime, under: Decided | None) -> dict[str, object]:
     """Return what is encoded. `Entry` has checked every type, so no second look is needed."""
     return {
         "action": entry.action,
         "actor": entry.actor,
         "at": timestamp(at),
-        "facts": entry.facts,
+        "facts": _facts(entry, under),
         "id": entry_id,
         "merchant": entry.merchant,
         "outcome": entry.outcome,
@@ -57,6 +60,12 @@ def _fields(entry: Entry, entry_id: str, at: datetime) -> dict[str, object]:
         "request": entry.request,
         "subject": entry.subject,
     }
+
+
+def _facts(entry: Entry, under: Decided | None) -> dict[str, Fact]:
+    if under is None or "policy_set" in entry.facts:
+        return entry.facts
+    return {**entry.facts, "policy": under.policy, "policy_set": under.policy_set}
 
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True):

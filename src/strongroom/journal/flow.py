@@ -25,6 +25,7 @@ from strongroom.journal.tree import (
     tiles_under,
 )
 from strongroom.kernel.clock import Clock
+from strongroom.kernel.decided import decided
 from strongroom.kernel.ids import NIL_UUID, id_from, new_uuid7, unix_ms_of, uuid_of
 from strongroom.kernel.limits import PAGE_LIMIT_DEFAULT, PAGE_LIMIT_MAX
 from strongroom.storage import Change, Database, Session
@@ -39,12 +40,14 @@ _decoder = msgspec.json.Decoder(Recorded)
 def record(change: Change, entry: Entry, *, at: datetime) -> str:
     """Add an entry to a Change and return its id.
 
+    The entry names the decision of access that its maker runs under, if there is one.
+
     Raises:
         StrongroomError: `journal_refused` when the entry holds what looks like a card number.
     """
     entry_uuid = new_uuid7()
     entry_id = id_from("ent", entry_uuid)
-    body = body_of(entry, entry_id=entry_id, at=at)
+    body = body_of(entry, entry_id=entry_id, at=at, under=decided())
     merchant = tenant_of(entry.merchant)
     change.add(records.ENTRY, (merchant, entry_uuid, at, entry.action, entry.subject, body))
     return entry_id

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
@@ -145,11 +146,31 @@ class Refund(msgspec.Struct, frozen=True):
     created_at: datetime
 
 
+Permit = Callable[[Mapping[str, str | int]], object]
+"""Asks the policies about a payment by its attributes (access/schema.cedarschema)."""
+
+
 class Caller(msgspec.Struct, frozen=True):
-    """Who asks, for the journal: principal id, request id."""
+    """Who asks, for the journal: principal id, request id.
+
+    `permit` asks the policies about the very payment, and raises when they forbid it.
+    """
 
     principal: str
     request: str | None
+    permit: Permit | None = None
+
+    def may(self, payment: Payment, *, operation: str, amount_minor: int) -> None:
+        """Raise `permission_denied` when policies forbid this with the payment as it is."""
+        if self.permit is not None:
+            self.permit(
+                {
+                    "state": payment.status.value,
+                    "operation": operation,
+                    "amount": amount_minor,
+                    "currency": payment.currency,
+                }
+            )
 
 
 class TokenSource(msgspec.Struct, frozen=True):

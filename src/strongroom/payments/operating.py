@@ -46,6 +46,8 @@ async def operate(
         step = decider(payment, new_id("op"), key, now)
         if isinstance(step, Refusal):
             return await _refuse(ctx, payment, verb, step, key, caller)
+        made = step.operation
+        caller.may(payment, operation=made.kind.value, amount_minor=made.amount_minor)
         ctx.breaker.check(payment.gateway)
         asked = attempt.gateway_operation(step.payment, step.operation, return_url=None)
         request = ctx.connectors[payment.gateway].build(asked)
@@ -94,6 +96,7 @@ async def approve(
         approved = decide_approve(payment, now=ctx.now())
         if isinstance(approved, Refusal):
             return await _refuse(ctx, payment, "approve", approved, key, caller), False
+        caller.may(payment, operation="approve", amount_minor=payment.amount_minor)
         answer = ctx.renderer.payment(
             approved, created=False, pending=False, request=caller.request
         )

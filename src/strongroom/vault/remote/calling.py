@@ -15,6 +15,7 @@ from weakref import finalize
 
 import msgspec
 
+from strongroom.kernel.decided import decided, run_under
 from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.limits import (
     VAULT_CALL_TIMEOUT_MS,
@@ -178,7 +179,7 @@ class _Service:
 
 
 def _body(verb: Verb, arguments: bytes, within_ms: int) -> bytes:
-    return codec.encode(Call(verb.name, within_ms, msgspec.Raw(arguments)))
+    return codec.encode(Call(verb.name, within_ms, msgspec.Raw(arguments), decided()))
 
 
 def _judge(verb: Verb, given: Any) -> Judge:
@@ -188,6 +189,7 @@ def _judge(verb: Verb, given: Any) -> Judge:
 
     async def judge(body: bytes) -> bytes:
         asked = _question.decode(body)
+        run_under(None)  # the connection may have been made under another decision
         try:
             allowed = authorize(
                 principal, action=asked.action, merchant=asked.merchant, context=asked.context
@@ -198,7 +200,8 @@ def _judge(verb: Verb, given: Any) -> Judge:
             return codec.encode(_told("refused", error))
         except Exception:  # noqa: BLE001 (what cannot be decided is not allowed)
             return codec.encode(_told("refused", errors.vault_unavailable("policy")))
-        return b""
+        now = decided()
+        return b"" if now is None else codec.encode(now)
 
     return judge
 

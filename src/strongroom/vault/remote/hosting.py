@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 
+from strongroom.kernel.decided import Decided, decided, run_under
 from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.limits import (
     VAULT_CALLS_MAX,
@@ -37,6 +39,7 @@ _WITHIN_MS_MAX = 60_000
 _log = logging.getLogger("strongroom.vault")
 _call = codec.decoder(Call)
 _failure = codec.decoder(Failure)
+_decided = codec.decoder(Decided)
 
 
 class Host:
@@ -91,7 +94,7 @@ class PeerConnection(Stream):
         self._address = ""
         self._allowed: frozenset[str] = frozenset()
         self._calls: dict[int, asyncio.Task[None]] = {}
-        self._questions: dict[int, asyncio.Future[None]] = {}
+        self._questions: dict[int, asyncio.Future[Decided | None]] = {}
         self._told: set[asyncio.Task[None]] = set()
         self._end: asyncio.TimerHandle | None = None
         self._turns = asyncio.Semaphore(VAULT_PEER_CALLS_MAX)
@@ -217,6 +220,7 @@ class PeerConnection(Stream):
 
         What is not a call is never held up by one: verdicts, cancellations, pings, the end.
         """
+        run_under(call.decided)
         until = self._loop.time() + max(1, min(call.within_ms, _WITHIN_MS_MAX)) / 1000
         try:
             async with asyncio.timeout_at(until):
@@ -293,11 +297,11 @@ class PeerConnection(Stream):
         """Return what stands for the caller's policy: a question over the connection."""
 
         async def ask(_: object, /, *, action: str, merchant: str, context: dict[str, Any]) -> None:
-            asked: asyncio.Future[None] = self._loop.create_future()
+            asked: asyncio.Future[Decided | None] = self._loop.create_future()
             self._questions[call] = asked
             try:
                 self.send(Kind.ASK, call, codec.encode(Question(action, merchant, context)))
-                await asked
+                run_under(await asked or decided())
             finally:
                 self._questions.pop(call, None)
 
@@ -310,20 +314,30 @@ class PeerConnection(Stream):
         if not got.body:
             asked.set_result(None)
             return
-        try:
-            refusal = _failure.decode(got.body)
-        except msgspec.DecodeError:
-            raise Malformed("verdict") from None
-        asked.set_exception(
-            StrongroomError(
-                refusal.code,
-                refusal.public,
-                param=refusal.param,
-                retryable=refusal.retryable,
-                retry_after_s=refusal.retry_after_s,
-            )
-        )
+        verdict = _verdict(got.body)
+        if isinstance(verdict, Decided):
+            asked.set_result(verdict)
+        else:
+            asked.set_exception(verdict)
 
     def _refuse(self, reason: str, *, name: str = "") -> None:
         known = name or ("unknown" if self._peer is None else self._peer.name)
         self._host.refuse(known, reason, self._address)
+
+
+def _verdict(body: bytes) -> Decided | StrongroomError:
+    """Return what a policy said: the decision that permits, or the refusal."""
+    with suppress(msgspec.DecodeError):
+        permitted: Decided = _decided.decode(body)
+        return permitted
+    try:
+        refusal = _failure.decode(body)
+    except msgspec.DecodeError:
+        raise Malformed("verdict") from None
+    return StrongroomError(
+        refusal.code,
+        refusal.public,
+        param=refusal.param,
+        retryable=refusal.retryable,
+        retry_after_s=refusal.retry_after_s,
+    )

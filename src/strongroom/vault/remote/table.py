@@ -12,6 +12,7 @@ from typing import Any, get_type_hints
 
 import msgspec
 
+from strongroom.kernel.decided import Decided
 from strongroom.keys import KeyDesk
 from strongroom.vault.egress import OutboundRequest
 from strongroom.vault.model import Authorize, Caller, Vault
@@ -44,11 +45,12 @@ class Asked(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
 
 
 class Call(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """The body of a CALL or TELL frame."""
+    """The body of a CALL or TELL frame; `decided` is for the vault's journal entries."""
 
     verb: str
     within_ms: int
     arguments: msgspec.Raw
+    decided: Decided | None = None
 
 
 class Question(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
