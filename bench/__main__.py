@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from bench import ceiling, client, processes, profiled, vault, workload
+from bench import ceiling, client, edge, processes, profiled, vault, workload
 from strongroom.app import House, Supervisor, load
 
 CONNECTIONS = 64
@@ -178,7 +178,7 @@ def main() -> int:
     parser.add_argument(
         "suite",
         nargs="?",
-        choices=("payments", "vault"),
+        choices=("payments", "vault", "edge"),
         default="payments",
         help="what to measure",
     )
@@ -193,6 +193,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="strongroom-bench-") as root:
         if options.suite == "vault":
             report = vault.run(console, Path(root), seconds=options.seconds, cards=options.cards)
+            if options.json:
+                sys.stdout.write(json.dumps(report) + "\n")
+            return 0
+        if options.suite == "edge":
+            report = edge.run(console, Path(root))
             if options.json:
                 sys.stdout.write(json.dumps(report) + "\n")
             return 0

@@ -20,9 +20,9 @@ from strongroom.storage.counters import (
     LocalCounters,
     PostgresCounters,
     Rule,
-    ValkeyCounters,
 )
 from strongroom.storage.counters.model import TICKS_PER_S, decide
+from strongroom.storage.counters.valkey import ValkeyCounters
 from tests.support.database import TestDatabase
 from tests.support.valkey import valkey_server
 

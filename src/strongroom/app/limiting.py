@@ -10,7 +10,7 @@ from strongroom.app import limit_settings
 from strongroom.app.databases import target
 from strongroom.app.limit_settings import LimitSettings
 from strongroom.storage import Database
-from strongroom.storage.counters import Counters, Leases, PostgresCounters, ValkeyCounters
+from strongroom.storage.counters import Counters, Leases, PostgresCounters
 
 if TYPE_CHECKING:
     from strongroom.app.compose import House
@@ -24,6 +24,8 @@ async def open_leases(house: House, stack: AsyncExitStack) -> Leases:
     settings, given = house.settings, house.settings.limits
     counters: Counters
     if given.valkey_url_file is not None:
+        from strongroom.storage.counters.valkey import ValkeyCounters  # a driver few need
+
         ca_file = given.valkey_ca_file
         valkey = ValkeyCounters(
             settings.secret(given.valkey_url_file),

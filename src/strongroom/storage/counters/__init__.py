@@ -9,7 +9,6 @@ from strongroom.storage.counters.leases import Leases, Spent
 from strongroom.storage.counters.local import LocalCounters
 from strongroom.storage.counters.model import Ask, Counters, Grant, Rule
 from strongroom.storage.counters.postgres import PostgresCounters
-from strongroom.storage.counters.valkey import ValkeyCounters
 
 __all__ = [
     "Ask",
@@ -20,5 +19,4 @@ __all__ = [
     "PostgresCounters",
     "Rule",
     "Spent",
-    "ValkeyCounters",
 ]
