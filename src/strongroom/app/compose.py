@@ -43,7 +43,7 @@ _BESIDE_KEYS = frozenset({"vault_database", "vault_committer", "journal_database
 _BESIDE_PAYMENTS = frozenset(
     {
         "callers", "connectors", "detection", "identity", "leases", "ledger", "limiter",
-        "payments", "replays",
+        "operators", "payments", "replays",
     }
 )  # fmt: skip
 
@@ -207,7 +207,7 @@ class House:
     async def _open_callers(self) -> None:
         opened = await open_callers(self, self._stack)
         self.identity, self.callers = opened.identity, opened.callers
-        self.replays = opened.replays
+        self.replays, self.operators = opened.replays, opened.operators
         self.authorizer = Authorizer(
             mode=self.settings.mode, refusals=self.identity.refusals, clock=self.clock
         )

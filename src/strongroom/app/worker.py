@@ -19,6 +19,7 @@ _log = logging.getLogger("strongroom.worker")
 RECOVERY_S = 0.5
 PURGE_S = 300.0
 REPLAYS_S = 30.0
+OPERATORS_S = 300.0
 REFUSALS_S = 1.0
 USAGE_S = 10.0
 ROTATION_S = 1.0
@@ -52,6 +53,7 @@ class Workers:
         if house.role in ("all", "api"):
             self._tasks += [
                 _every(USAGE_S, "usage", house.identity.flush_usage),
+                _every(USAGE_S, "sessions", house.operators.flush_usage),
                 _every(edge_limits.LEASE_S, "leases", house.leases.give_back),
                 _every(PURGE_S, "purge_counters", house.leases.purge),
             ]
@@ -60,6 +62,7 @@ class Workers:
                 _every(RECOVERY_S, "recovery", house.payments.recover),
                 _every(PURGE_S, "purge_payments", house.payments.purge),
                 _every(REPLAYS_S, "purge_replays", house.replays.purge),
+                _every(OPERATORS_S, "operators", house.operators.work),
             ]
         if house.has_keys and house.settings.has_every_login:
             self._tasks.append(_every(SCAN_S, "scan", self._scan, first_s=SCAN_S))
@@ -86,6 +89,7 @@ class Workers:
         try:
             await house.identity.flush_refusals(final=True)
             await house.identity.flush_usage()
+            await house.operators.flush_usage()
         except StrongroomError as error:
             _log.warning("flush failed: %s", error.code)
 

@@ -12,13 +12,24 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Generic, Protocol, TypeVar
 
-from strongroom.identity.model import KeyRecord
 from strongroom.kernel.clock import Clock
 from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.limits import API_KEY_CACHE_S
 
-Read = Callable[[Sequence[bytes]], Awaitable[Sequence[KeyRecord]]]
+
+class Hashed(Protocol):
+    """What is found by its keyed hash."""
+
+    @property
+    def hash(self) -> bytes:
+        """The keyed hash of the secret that a caller brings."""
+        ...
+
+
+R = TypeVar("R", bound=Hashed)
+Read = Callable[[Sequence[bytes]], Awaitable[Sequence[R]]]
 
 _KNOWN_MAX = 10_000
 """Keys remembered: more callers than one process serves in half a second."""
@@ -37,22 +48,22 @@ _READ_TIMEOUT_S = 2.0
 """A look-up by index takes a millisecond; past this the store is in trouble."""
 
 
-class Lookup:
+class Lookup(Generic[R]):
     """Finds keys by hash through `read`, with bounded memory and bounded staleness."""
 
-    def __init__(self, read: Read, *, clock: Clock, lifetime_s: float = API_KEY_CACHE_S) -> None:
+    def __init__(self, read: Read[R], *, clock: Clock, lifetime_s: float = API_KEY_CACHE_S) -> None:
         self._read = read
         self._clock = clock
         self._lifetime_s = lifetime_s
-        self._known: OrderedDict[bytes, tuple[float, KeyRecord | None]] = OrderedDict()
-        self._unknown: OrderedDict[bytes, tuple[float, KeyRecord | None]] = OrderedDict()
-        self._waiting: dict[bytes, asyncio.Future[KeyRecord | None]] = {}
-        self._reading: dict[bytes, asyncio.Future[KeyRecord | None]] = {}
+        self._known: OrderedDict[bytes, tuple[float, R | None]] = OrderedDict()
+        self._unknown: OrderedDict[bytes, tuple[float, R | None]] = OrderedDict()
+        self._waiting: dict[bytes, asyncio.Future[R | None]] = {}
+        self._reading: dict[bytes, asyncio.Future[R | None]] = {}
         self._reading_since = 0.0
         self._task: asyncio.Task[None] | None = None
         self.reads = 0
 
-    def kept(self, digest: bytes) -> tuple[float, KeyRecord | None] | None:
+    def kept(self, digest: bytes) -> tuple[float, R | None] | None:
         """Return what is remembered of a hash and still trusted, without any I/O."""
         memory = self._known if digest in self._known else self._unknown
         entry = memory.get(digest)
@@ -61,7 +72,7 @@ class Lookup:
         memory.move_to_end(digest)
         return entry
 
-    async def find(self, digest: bytes) -> KeyRecord | None:
+    async def find(self, digest: bytes) -> R | None:
         """Return the key with this hash or None.
 
         Raises:
@@ -84,7 +95,7 @@ class Lookup:
             await asyncio.gather(self._task, return_exceptions=True)
         self._fail([*self._waiting.values(), *self._reading.values()], _unavailable("closing"))
 
-    def _join(self, digest: bytes) -> asyncio.Future[KeyRecord | None]:
+    def _join(self, digest: bytes) -> asyncio.Future[R | None]:
         """Return the future of a read under way, or of the next one."""
         under_way = self._reading.get(digest)
         age_s = self._clock.monotonic() - self._reading_since
@@ -114,7 +125,7 @@ class Lookup:
                 self._fail(self._reading.values(), _unavailable(type(error).__name__))
             self._reading = {}
 
-    def _answer(self, found: Sequence[KeyRecord]) -> None:
+    def _answer(self, found: Sequence[R]) -> None:
         self.reads += 1
         records = {record.hash: record for record in found}
         for digest, future in self._reading.items():
@@ -123,7 +134,7 @@ class Lookup:
             if not future.done():
                 future.set_result(record)
 
-    def _keep(self, digest: bytes, record: KeyRecord | None) -> None:
+    def _keep(self, digest: bytes, record: R | None) -> None:
         self.forget(digest)
         memory, limit = (
             (self._unknown, _UNKNOWN_MAX) if record is None else (self._known, _KNOWN_MAX)
@@ -132,9 +143,7 @@ class Lookup:
         if len(memory) > limit:
             memory.popitem(last=False)
 
-    def _fail(
-        self, futures: Iterable[asyncio.Future[KeyRecord | None]], error: StrongroomError
-    ) -> None:
+    def _fail(self, futures: Iterable[asyncio.Future[R | None]], error: StrongroomError) -> None:
         for future in futures:
             if not future.done():
                 future.set_exception(error)
@@ -144,7 +153,7 @@ class Lookup:
 def _unavailable(detail: str) -> StrongroomError:
     return StrongroomError(
         "storage_unavailable",
-        "The service cannot check API keys right now. Try again shortly.",
+        "The service cannot check who calls right now. Try again shortly.",
         detail=detail,
         retryable=True,
         retry_after_s=2,

@@ -49,3 +49,60 @@ VALKEY_CONNECTIONS_MAX = 4
 
 LEASE_S = 1.0
 """How long units taken ahead are kept before the unused ones are given back."""
+
+# --- operators ---
+
+OPERATOR_TRIES_MAX = 10
+"""Tries with a password or a code before an account rests (PCI DSS 8.3.4)."""
+
+OPERATOR_LOCK_MINUTES = 30
+"""How long it rests then (PCI DSS 8.3.4)."""
+
+OPERATOR_SOURCE_TRIES_MAX = 30
+"""Failed tries of one unknown source over all logins in the same time: an office behind one address
+makes fewer, and spraying one password over many accounts makes more."""
+
+SESSION_IDLE_MINUTES = 15
+"""A session that rests longer is over (PCI DSS 8.2.8)."""
+
+SESSION_HOURS = 12
+"""No session outlives a working day (NIST SP 800-63B 4.2.3)."""
+
+INVITATION_HOURS = 72
+"""A weekend long: an unused way in must not lie around for more."""
+
+RECOVERY_HOURS = 24
+"""How long the second administrator may take, and then the person with the new enrollment."""
+
+OPERATOR_IDLE_DAYS = 90
+"""An account that nobody used for longer is closed (PCI DSS 8.2.6)."""
+
+CEREMONY_S = 300
+"""Seconds to finish what a challenge began: time to find a key, not to relay it."""
+
+STEP_UP_S = 300
+"""Seconds for which a proof of being there counts for its purpose."""
+
+CEREMONY_BYTES_MAX = 16_384
+"""What a browser answers to a challenge is 2 kB; attestations that nobody asked for are longer."""
+
+PASSKEYS_MAX = 10
+"""Passkeys of one person: a few devices and a spare."""
+
+OPERATORS_MAX = 10_000
+"""Accounts: the people who run one installation, with every leaver of its history."""
+
+PASSWORD_CHARS_MIN = 12
+"""PCI DSS 8.3.6."""
+
+PASSWORD_CHARS_MAX = 128
+"""Longer phrases add nothing and would be a way to make us work."""
+
+PASSWORDS_BARRED = 4
+"""Former passwords that may not be taken again (PCI DSS 8.3.7)."""
+
+PASSWORD_HASHES_AT_ONCE = 2
+"""Each takes 19 MiB and a core for 20 ms; more at once would slow everything else down."""
+
+PASSWORD_HASHES_WAITING = 64
+"""About a second of work; who comes then is told to come back."""

@@ -11,6 +11,7 @@ from strongroom.keys.flow import Keyring
 from strongroom.keys.material import DataKey, IndexKey, KeyedHash
 from strongroom.keys.memory import harden_process, key_pages
 from strongroom.keys.model import Context, KeyInfo, Mode, RootProvider
+from strongroom.keys.one_time import OneTimeSecret
 from strongroom.keys.roots.sealed_file import SealedFileRoot
 from strongroom.keys.subjects import Shredded, ShredLedger
 
@@ -24,6 +25,7 @@ __all__ = [
     "Keyring",
     "LocalDesk",
     "Mode",
+    "OneTimeSecret",
     "PublicClientKey",
     "RootProvider",
     "SealedFileRoot",

@@ -11,6 +11,7 @@ from typing import Protocol
 from strongroom.kernel.secret import Secret
 from strongroom.keys.flow import Keyring
 from strongroom.keys.model import KeyInfo
+from strongroom.keys.one_time import OneTimeCodes, OneTimeSecret
 
 
 class KeyDesk(Protocol):
@@ -22,6 +23,16 @@ class KeyDesk(Protocol):
 
     async def inventory(self) -> list[KeyInfo]:
         """Return what may be known of every key."""
+        ...
+
+    async def new_one_time_secret(self, operator: str) -> OneTimeSecret:
+        """Return a fresh secret of one-time codes: sealed to keep, and in clear to show once."""
+        ...
+
+    async def match_one_time_code(
+        self, operator: str, sealed: bytes, code: Secret[str]
+    ) -> int | None:
+        """Return the time step that a code belongs to, or None; the secret stays where it is."""
         ...
 
 
@@ -38,3 +49,15 @@ class LocalDesk:
     async def inventory(self) -> list[KeyInfo]:
         """Return what may be known of every key."""
         return await self._keyring.inventory()
+
+    async def new_one_time_secret(self, operator: str) -> OneTimeSecret:
+        """Return a fresh secret of one-time codes: sealed to keep, and in clear to show once."""
+        return (await OneTimeCodes.open(self._keyring.custody)).new(operator)
+
+    async def match_one_time_code(
+        self, operator: str, sealed: bytes, code: Secret[str]
+    ) -> int | None:
+        """Return the time step that a code belongs to, or None; the secret stays where it is."""
+        custody = self._keyring.custody
+        codes = await OneTimeCodes.open(custody)
+        return codes.match(operator, sealed, code, now=custody.clock.now())

@@ -31,9 +31,10 @@ _PAYING = frozenset(
     }
 )
 _KEYS = frozenset({"keys.hash_api_key", "keys.inventory"})
+_SIGNING_IN = frozenset({"keys.match_one_time_code", "keys.new_one_time_secret"})
 
 ROLES = {
-    "api": _PAYING | _KEYS,
+    "api": _PAYING | _KEYS | _SIGNING_IN,
     "worker": frozenset({"vault.delete", "vault.describe", "vault.forward", "vault.hold"}) | _KEYS,
 }
 """What each role may call."""

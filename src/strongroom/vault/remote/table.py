@@ -29,6 +29,8 @@ READS = frozenset(
         "vault.commitment",
         "keys.hash_api_key",
         "keys.inventory",
+        "keys.match_one_time_code",
+        "keys.new_one_time_secret",
     }
 )
 """Calls that change nothing and may be made again when a connection is lost."""
