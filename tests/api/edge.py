@@ -26,11 +26,17 @@ def limiter_of(**changes: Rule) -> Limiter:
     return Limiter(Leases(LocalCounters()), Limits(**{**wide, **changes}), metrics=Metrics())
 
 
-def house(endpoints: Sequence[Endpoint], *, limiter: Limiter | None = None, **settings: Any) -> Api:
+def house(
+    endpoints: Sequence[Endpoint],
+    *,
+    callers: Any = None,
+    limiter: Limiter | None = None,
+    **settings: Any,
+) -> Api:
     """An application over no rooms: its routes are public and need none."""
     none: Any = None
     services = Services(
-        payments=none, vault=none, ledger=none, journal=none, identity=none, callers=none,
+        payments=none, vault=none, ledger=none, journal=none, identity=none, callers=callers,
         authorizer=none, limiter=limiter or limiter_of(), readiness=none, metrics=Metrics(),
     )  # fmt: skip
     return Api(services, ApiSettings(mode="test", **settings), endpoints, Shared({}))

@@ -21,6 +21,8 @@ _MAY_CONNECT = (
     "src/strongroom/keys/ceremony/channel.py",
     "src/strongroom/storage/",
     "src/strongroom/app/",
+    "src/strongroom/api/listening.py",
+    "src/strongroom/api/tls.py",
     "src/strongroom/cli/",
     "src/strongroom/gateways/sandbox_server/",
 )

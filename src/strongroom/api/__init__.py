@@ -4,10 +4,11 @@ from strongroom.api.app import Api
 from strongroom.api.build import build
 from strongroom.api.endpoint import Check, Readiness, Services
 from strongroom.api.limiting import Limiter, Limits
+from strongroom.api.listening import Listener
 from strongroom.api.metrics import Metrics
-from strongroom.api.model import ApiSettings
 from strongroom.api.render import WireRenderer
-from strongroom.api.server import server_config
+from strongroom.api.settings import ApiSettings
+from strongroom.api.tls import TlsFiles
 
 __all__ = [
     "Api",
@@ -15,10 +16,11 @@ __all__ = [
     "Check",
     "Limiter",
     "Limits",
+    "Listener",
     "Metrics",
     "Readiness",
     "Services",
+    "TlsFiles",
     "WireRenderer",
     "build",
-    "server_config",
 ]

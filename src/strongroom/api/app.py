@@ -18,8 +18,9 @@ from strongroom.api.arrival import arrival_of
 from strongroom.api.endpoint import Call, Endpoint, Reply, Services, Shared
 from strongroom.api.headers import RequestHeaders
 from strongroom.api.intake import ClientGone, Receive, Scope
-from strongroom.api.model import ApiSettings
+from strongroom.api.proxies import Proxies
 from strongroom.api.router import Methods, Router
+from strongroom.api.settings import ApiSettings
 from strongroom.kernel.decided import run_under
 from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.ids import new_id
@@ -74,6 +75,7 @@ class Api:
         self._shared = shared
         self._settings = settings
         self._router = Router(endpoints)
+        self._proxies = Proxies(settings)
         self._origins = frozenset(origin.encode() for origin in settings.cors_origins)
         self._idle = asyncio.Event()
         self._late: set[asyncio.Task[None]] = set()
@@ -83,6 +85,10 @@ class Api:
     def draining(self) -> bool:
         """Whether new requests are refused."""
         return self._shared.draining
+
+    def trusts(self, address: str) -> bool:
+        """Whether connections from this address are a proxy's that the settings trust."""
+        return self._proxies.trusts(address)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -156,7 +162,7 @@ class Api:
         scope: Scope,
         receive: Receive,
     ) -> Reply:
-        await intake.admit(call, endpoint, arrival_of(scope, found, self._settings))
+        await intake.admit(call, endpoint, arrival_of(scope, found, self._settings, self._proxies))
         if call.limit is not None:
             exchange.limit = limiting.fields(call.limit)
         exchange.cors = self._cors(endpoint, found, call)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from strongroom.api.app import Api
 from strongroom.api.endpoint import Services, Shared
-from strongroom.api.model import ApiSettings
 from strongroom.api.page import documents
 from strongroom.api.routes import ENDPOINTS
+from strongroom.api.settings import ApiSettings
 
 
 def build(services: Services, settings: ApiSettings) -> Api:

@@ -159,6 +159,18 @@ def data_subject_in_use() -> StrongroomError:
     )
 
 
+def forwarding_invalid() -> StrongroomError:
+    """Return `forwarding_invalid`: what a proxy said of the caller, or somebody in its place."""
+    return StrongroomError(
+        "forwarding_invalid", "The request was not forwarded in a form that is taken here."
+    )
+
+
+def certificate_unusable(path: str, problem: str) -> StrongroomError:
+    """Return `certificate_unusable`: a file of the TLS settings, told to operators."""
+    return StrongroomError("certificate_unusable", f"{path} {problem}.")
+
+
 def content_digest() -> StrongroomError:
     """Return `content_digest_mismatch`: the body is not the one that was signed."""
     return StrongroomError(

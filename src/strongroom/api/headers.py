@@ -50,6 +50,7 @@ _FIELDS = {
     b"strongroom-version": "version",
     b"origin": "origin",
     b"access-control-request-method": "preflight",
+    b"client-cert": "client_cert",
 }
 _VISIBLE = frozenset(chr(code) for code in range(0x21, 0x7F))
 
@@ -66,6 +67,7 @@ class RequestHeaders(msgspec.Struct):
     version: str | None = None
     origin: str | None = None
     preflight: str | None = None
+    client_cert: str | None = None
 
     def __repr__(self) -> str:
         return "RequestHeaders(…)"

@@ -36,7 +36,6 @@ from strongroom.api.wire import (
 from strongroom.kernel.limits import (
     BATCH_TOKENIZE_MAX,
     ENCRYPTED_BATCH_MAX,
-    REQUEST_TIMEOUT_S,
 )
 from strongroom.kernel.secret import Cvc, EncryptedCard, Pan, Secret
 
@@ -382,17 +381,3 @@ class ProblemAnswer(Wire, frozen=True, kw_only=True, omit_defaults=True):
     decline_code: Annotated[str | None, data("internal")] = None
     payment: PaymentAnswer | None = None
     refund: RefundAnswer | None = None
-
-
-# --- what app.py hands in ------------------------------------------------------------------------
-
-
-class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How the edge behaves. `behind_tls`: a proxy in front of us ends TLS."""
-
-    mode: Literal["test", "live"]
-    cors_origins: tuple[str, ...] = ()
-    public_url: str = ""
-    behind_tls: bool = False
-    concurrency_max: int = 1024
-    request_timeout_s: float = REQUEST_TIMEOUT_S

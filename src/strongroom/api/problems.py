@@ -23,6 +23,7 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "number_not_safe": (400, "Integer out of range"),
     "text_not_printable": (400, "Unprintable text"),
     "duplicate_header": (400, "Duplicate header"),
+    "forwarding_invalid": (400, "Forwarding malformed"),
     "unsupported_version": (400, "Unknown API version"),
     "body_not_allowed": (400, "Body not allowed"),
     "content_digest_mismatch": (400, "Body is not the signed one"),

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any
+from typing import cast
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from strongroom.api import headers, problems
 from strongroom.api.app import Api
+from strongroom.api.arrival import PEER
+from strongroom.api.tls import peer_of
+from strongroom.identity import Peer
 from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.ids import new_id
 from strongroom.kernel.limits import REQUEST_TIMEOUT_S
@@ -40,11 +44,21 @@ BACKLOG = 2_048
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """One connection."""
+    """One connection.
+
+    `released` is called once it is gone; `workloads` are the certificates of our own authority.
+    """
+
+    released: Callable[[], None] = staticmethod(lambda: None)
+    workloads: frozenset[bytes] = frozenset()
+    connected = False
+    _peer: Peer | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start waiting for the first request."""
         super().connection_made(transport)
+        self.connected = True
+        self._peer = peer_of(transport.get_extra_info("ssl_object"), self.workloads)
         self._size = self._count = self._received = 0
         self._in_head, self._refused = True, False
         self._patience = self.loop.call_later(HEADER_TIMEOUT_S, self._give_up)
@@ -52,6 +66,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
         self._patience.cancel()
+        self.released()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -66,6 +81,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Count anew for each request."""
         super().on_message_begin()
+        cast("dict[str, object]", self.scope)[PEER] = self._peer
         self._size = self._count = 0
         self._in_head = True
         self._patience.cancel()
@@ -141,9 +157,8 @@ def server_config(
     host: str = "127.0.0.1",
     port: int = 0,
     fd: int | None = None,
-    **tls: Any,
 ) -> uvicorn.Config:
-    """Return how uvicorn is to run the application; `tls` are uvicorn's `ssl_…` settings."""
+    """Return how uvicorn is to run the application."""
     return uvicorn.Config(
         api,
         host=host,
@@ -161,7 +176,6 @@ def server_config(
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=int(REQUEST_TIMEOUT_S),
-        **tls,
     )
 
 

@@ -14,6 +14,7 @@ from strongroom.access import Authorizer
 from strongroom.api import ApiSettings, Metrics, Services, WireRenderer
 from strongroom.app.callers import open_callers
 from strongroom.app.databases import target
+from strongroom.app.edge import Proxy
 from strongroom.app.elsewhere import dial, keys_elsewhere, payments_elsewhere
 from strongroom.app.limiting import limiter, open_leases
 from strongroom.app.readiness import HouseReadiness
@@ -311,12 +312,16 @@ class House:
     def api_settings(self) -> ApiSettings:
         """Return the settings of the HTTP face."""
         settings = self.settings
+        proxy = settings.proxy or Proxy(networks=())
         return ApiSettings(
             mode=settings.mode,
             cors_origins=settings.cors_origins,
             public_url=settings.public_url,
-            behind_tls=settings.behind_tls,
+            behind_tls=settings.behind_tls or settings.tls is not None,
             concurrency_max=settings.concurrency_max,
+            proxy_networks=proxy.networks,
+            proxy_header=proxy.header,
+            proxy_certificates=proxy.client_certificates,
         )
 
 

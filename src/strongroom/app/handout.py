@@ -134,6 +134,8 @@ def _text(settings: Settings, role: str, vault: str, *, with_database: bool) -> 
     if with_database:
         lines += ["", "[databases]", f'strongroom_pay = "{DATABASE_FILE}"']
     lines += _limits(settings.limits)
+    if role == "api":
+        lines += _edge(settings)
     for gateway in settings.gateways:
         webhooks = tuple(Path(name).name for name in gateway.webhook_secret_files)
         lines += [
@@ -163,6 +165,30 @@ def _inline(value: object) -> str:
     if not isinstance(value, Mapping):
         return _quoted(value)
     return "{ " + ", ".join(f"{_quoted(key)} = {_quoted(of)}" for key, of in value.items()) + " }"
+
+
+def _edge(settings: Settings) -> list[str]:
+    """Return the tables of the edge; their files stay where they are, on this machine."""
+    lines: list[str] = []
+    if settings.tls is not None:
+        tls = settings.tls
+        trusted = tuple(str(settings.path(name)) for name in tls.client_authorities)
+        lines += [
+            "",
+            "[tls]",
+            f"certificate = {_quoted(str(settings.path(tls.certificate)))}",
+            f"key = {_quoted(str(settings.path(tls.key)))}",
+            f"client_authorities = {_quoted(trusted)}",
+            f"min_version = {_quoted(tls.min_version)}",
+        ]
+        if tls.workload_authority is not None:
+            own = str(settings.path(tls.workload_authority))
+            lines.append(f"workload_authority = {_quoted(own)}")
+    if settings.proxy is not None:
+        lines += ["", "[proxy]"]
+        given = msgspec.to_builtins(settings.proxy)
+        lines += [f"{name} = {_quoted(value)}" for name, value in given.items()]
+    return lines
 
 
 def _quoted(value: object) -> str:

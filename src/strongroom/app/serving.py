@@ -7,20 +7,17 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import gc
 import logging
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import get_args
 
-import uvicorn
-
-from strongroom.api import build, server_config
+from strongroom.api import Listener, TlsFiles, build
 from strongroom.app.compose import House, Role
 from strongroom.app.hosting import serving_vault
 from strongroom.app.lifeline import hold_on
@@ -31,14 +28,6 @@ from strongroom.keys import harden_process
 
 _GC_THRESHOLDS = (50_000, 20, 50)
 """Requests make few cycles; the default thresholds spend a tenth of the time looking for them."""
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its own signal handling; ours drains first."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 async def serve(
@@ -78,14 +67,27 @@ async def _serving_http(
 ) -> AsyncIterator[asyncio.Future[None]]:
     """Answer HTTP for the block; yields what is done when the server ended by itself."""
     api = build(house.services(), house.api_settings())
-    server = _Server(server_config(api))
-    serving = asyncio.create_task(server.serve(sockets=sockets))
+    listener = Listener(api, sockets[0], tls=_tls_files(house.settings))
+    serving = asyncio.create_task(listener.serve())
     try:
         yield serving
     finally:
-        await api.drain()
-        server.should_exit = True
+        await listener.stop()
         await serving
+
+
+def _tls_files(settings: Settings) -> TlsFiles | None:
+    tls = settings.tls
+    if tls is None:
+        return None
+    own = tls.workload_authority
+    return TlsFiles(
+        certificate=settings.path(tls.certificate),
+        key=settings.path(tls.key),
+        client_authorities=tuple(map(settings.path, tls.client_authorities)),
+        workload_authority=None if own is None else settings.path(own),
+        allow_tls12=tls.min_version == "1.2",
+    )
 
 
 async def _set(event: asyncio.Event) -> None:

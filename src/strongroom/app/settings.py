@@ -17,6 +17,7 @@ from uuid import UUID
 
 import msgspec
 
+from strongroom.app.edge import Proxy, Tls
 from strongroom.app.limit_settings import LimitSettings
 from strongroom.gateways import GatewayAccount
 from strongroom.kernel.errors import StrongroomError
@@ -84,6 +85,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ff1_export: bool = False
     vault: VaultAddress | None = None
     vault_listener: VaultListener | None = None
+    tls: Tls | None = None
+    proxy: Proxy | None = None
     databases: Mapping[str, str] = {}
     limits: LimitSettings = LimitSettings()
     data_dir: Path = Path(".")

@@ -14,8 +14,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -23,6 +21,7 @@ import msgspec
 
 from strongroom.app.credentials import read as read_credentials
 from strongroom.app.initialize import SANDBOX_SECRET, SANDBOX_WEBHOOK_SECRET, install
+from strongroom.app.probing import is_ready
 from strongroom.app.settings import (
     FILE,
     Gateway,
@@ -46,6 +45,9 @@ _SETTLED_S = 2.0
 """A child that lived so long is not in a crash loop: it comes back at once."""
 _BACKLOG = 2048
 _VAULT_HOST = "127.0.0.1"
+_OWN_URLS = tuple(
+    f'public_url = "{start}' for start in ('"', "http://127.0.0.1:", "https://127.0.0.1:")
+)
 
 
 class Ready(msgspec.Struct, frozen=True):
@@ -145,6 +147,8 @@ class Supervisor:
         self._socket.set_inheritable(True)
         self._url = f"http://{self._host}:{self._socket.getsockname()[1]}"
         settings = self._settings()
+        self._tls = settings.tls is not None
+        self._url = self._url.replace("http:", "https:") if self._tls else self._url
         if self._split:
             _check_logins(settings)
         self._unsealing = unseal(settings, self._socket)
@@ -179,7 +183,7 @@ class Supervisor:
         lines = file.read_text("utf-8").splitlines()
         in_sandbox = False
         for number, line in enumerate(lines):
-            if line.startswith(('public_url = ""', 'public_url = "http://127.0.0.1:')):
+            if line.startswith(_OWN_URLS):
                 lines[number] = f'public_url = "{self._url}"'
             if line.startswith("name ="):
                 in_sandbox = line.endswith('"sandbox"')
@@ -315,12 +319,8 @@ class Supervisor:
         while time.monotonic() < deadline:
             if any(c.poll() is not None for c in self._children.values()):
                 break
-            try:
-                with urllib.request.urlopen(f"{self._url}/health/ready", timeout=2) as answer:  # noqa: S310
-                    if answer.status == 200:
-                        return
-            except (urllib.error.URLError, OSError):
-                pass
+            if is_ready(self._host, self._socket.getsockname()[1], tls=self._tls):
+                return
             time.sleep(_POLL_S)
         raise StrongroomError(
             "start_failed", "The service did not become ready. Run: strongroom doctor"

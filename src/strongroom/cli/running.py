@@ -175,7 +175,7 @@ def serve(
         asyncio.run(refuse_old_schema(settings))
         if known in ("all", "vault"):
             asyncio.run(record_ceremonies(settings, role=known))
-        _tell_serving(known, listener, as_json=as_json)
+        _tell_serving(known, listener, tls=settings.tls is not None, as_json=as_json)
         run(settings, [] if listener is None else [listener], role=known)
     return OK
 
@@ -201,11 +201,11 @@ def _listen(host: str, port: int) -> Any:
         ) from None
 
 
-def _tell_serving(role: Role, listener: Any, *, as_json: bool) -> None:
+def _tell_serving(role: Role, listener: Any, *, tls: bool, as_json: bool) -> None:
     from strongroom.cli.show import console, print_json
 
     where = None if listener is None else "{}:{}".format(*listener.getsockname()[:2])
-    url = f"http://{where}" if role in ("all", "api") else where
+    url = f"{'https' if tls else 'http'}://{where}" if role in ("all", "api") else where
     if as_json:
         print_json({"url": url, "pid": os.getpid()})
         return

@@ -106,3 +106,28 @@ PASSWORD_HASHES_AT_ONCE = 2
 
 PASSWORD_HASHES_WAITING = 64
 """About a second of work; who comes then is told to come back."""
+
+TLS_FILES_LOOK_S = 1.0
+"""How often certificate files are looked at while connections come: renewal shows in a second."""
+
+HANDSHAKE_TIMEOUT_S = 5.0
+"""How long a TLS handshake may take: honest ones take two round trips."""
+
+HANDSHAKES_MAX = 256
+"""Handshakes at once in one process; beyond that the slowest is dropped for the newest."""
+
+SOURCE_CONNECTIONS_MAX = 512
+"""Connections of one address (IPv6: one /64) to one process; trusted proxies may have more."""
+
+CONNECTIONS_MAX = 10_000
+"""Connections to one process: each costs some 50 kB while it is served."""
+
+DESCRIPTORS_KEPT = 256
+"""Descriptors that connections never take: databases, gateways, files."""
+
+FORWARDED_MAX_BYTES = 2_048
+FORWARDED_HOPS_MAX = 16
+"""What a chain of proxies may write; the longest honest chains have five hops."""
+
+CLIENT_CERT_HEADER_MAX_BYTES = 8_192
+"""A client certificate handed on by a proxy: 1 to 3 kB in base64."""
