@@ -12,7 +12,7 @@ from tests.support.database import TestDatabase, migrated_database
 from tests.support.postgres import postgres, stopped_cluster
 from tests.support.stack import Stack
 
-pytest_plugins = ["tests.support.ci"]
+pytest_plugins = ["tests.support.ci", "tests.support.order"]
 
 __all__ = ["pg", "postgres", "stack", "stopped_cluster"]
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from strongroom.access import ACTIONS, Authorizer
 from strongroom.access.actions import RESOURCE_OF
 from strongroom.identity import ROLES, Principal, PrincipalKind
+
+pytestmark = pytest.mark.slow(30)
 
 AUTHORIZERS = {mode: Authorizer(mode=mode) for mode in ("test", "live")}  # type: ignore[arg-type]
 

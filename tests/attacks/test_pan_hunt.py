@@ -28,6 +28,8 @@ from tests.support.pay import arm, new_key
 from tests.support.stack import Answer, Stack, http
 from tests.support.truth import await_settled
 
+pytestmark = pytest.mark.slow(25)
+
 NAME = "Zyxwilda Quastrophil"
 CODE, AMEX_CODE = "907", "9073"
 NUMBERS = sorted(PUBLISHED_TEST_NUMBERS)

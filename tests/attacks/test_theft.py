@@ -34,7 +34,7 @@ from tests.support.hunt import Hunter
 from tests.support.pay import body, card, new_key, operate, pay
 from tests.support.stack import Stack
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow(25), pytest.mark.timeout(400)]
 
 VISA, MASTERCARD, AMEX, UNIONPAY = (
     "4012888888881881", "5555555555554444", "378282246310005", "6200000000000005",

@@ -21,6 +21,8 @@ from tests.cli.support import PROGRAM, Run, environment, processes, refused, str
 from tests.cli.test_running import wait_for
 from tests.support.stack import http
 
+pytestmark = pytest.mark.slow(70)
+
 NAMES = ("alice", "bob", "carol")
 
 

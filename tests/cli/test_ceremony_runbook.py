@@ -13,10 +13,11 @@ from tests.cli.support import processes
 from tests.cli.test_running import wait_for
 from tests.support.runbook import blocks, programs, walk
 
+pytestmark = pytest.mark.slow(120)
+
 NAMES = ("alice", "bob", "carol", "dave", "erin", "frank")
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(700)
 def test_the_runbooks_work(tmp_path: Path) -> None:
     for name in NAMES:

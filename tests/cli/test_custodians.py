@@ -11,6 +11,8 @@ import pytest
 from strongroom.storage.embedded import EmbeddedPostgres
 from tests.cli.support import Run, refused, strongroom
 
+pytestmark = pytest.mark.slow(25)
+
 PAYLOAD = '{"key":"dek_1","version":2}'
 
 

@@ -15,6 +15,8 @@ from tests.support.runbook import blocks, programs, walk
 from tests.support.softhsm import PIN, SoftHsm
 from tests.support.stack import Stack
 
+pytestmark = pytest.mark.slow(65)
+
 PAGE = "docs/operations/root-migration.md"
 
 
@@ -31,7 +33,6 @@ def bao(tmp_path: Path) -> Iterator[OpenBao]:
         yield running
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_sealed_file_to_hsm_to_openbao(
     tmp_path: Path, hsm: SoftHsm, bao: OpenBao, monkeypatch: pytest.MonkeyPatch

@@ -19,6 +19,8 @@ from tests.cli.support import Run, environment, refused, strongroom
 from tests.support.openbao import OpenBao
 from tests.support.softhsm import SoftHsm
 
+pytestmark = pytest.mark.slow(70)
+
 
 @pytest.fixture(scope="module")
 def hsm(tmp_path_factory: pytest.TempPathFactory) -> SoftHsm:

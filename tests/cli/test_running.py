@@ -18,6 +18,8 @@ import pytest
 from tests.cli.support import PROGRAM, environment, processes, refused, strongroom
 from tests.support.stack import http
 
+pytestmark = pytest.mark.slow(70)
+
 STOP_S = 20
 """Bound of an orderly stop with nothing under way; usually a second."""
 
@@ -143,7 +145,6 @@ def test_sandbox_takes_its_key_from_a_file(tmp_path: Path) -> None:
     refused(strongroom("sandbox", f"--secret-file={key}", "--webhook-url=http://127.0.0.1:1"), 2)
 
 
-@pytest.mark.slow
 def test_run_once_shows_receipt_postings_and_proof_and_works_again(tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
     first = strongroom("run", "--once", data_dir=data_dir)

@@ -21,7 +21,7 @@ from tests.cli.support import strongroom
 from tests.detection.cards import number
 from tests.support.runbook import blocks, programs, walk
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.slow(75), pytest.mark.timeout(300)]
 PAN = number(("visa", 16), 5)
 
 

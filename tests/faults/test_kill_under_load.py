@@ -12,6 +12,8 @@ from tests.support.crashes import again, await_ready, load_until
 from tests.support.postgres import postmaster_pid
 from tests.support.stack import Stack
 
+pytestmark = pytest.mark.slow(35)
+
 
 def test_kill_9_of_the_whole_tree_under_load(tmp_path_factory: pytest.TempPathFactory) -> None:
     stack = Stack(tmp_path_factory.mktemp("tree"), patience_s=1.0).start()

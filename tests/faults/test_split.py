@@ -21,6 +21,8 @@ from tests.support.crashes import again, await_ready, load_until
 from tests.support.pay import body, new_key, pay
 from tests.support.stack import Stack
 
+pytestmark = pytest.mark.slow(50)
+
 APART = ("strongroom_vault", "strongroom_journal", "strongroom_owner", "postgres")
 
 

@@ -20,6 +20,8 @@ from tests.support import truth
 from tests.support.pay import body, new_key, pay
 from tests.support.stack import Stack
 
+pytestmark = pytest.mark.slow(25)
+
 
 def ready(stack: Stack) -> dict[str, Any]:
     """Return the readiness answer with its status."""

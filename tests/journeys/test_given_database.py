@@ -17,6 +17,8 @@ from tests.support.pay import operate, pay
 from tests.support.postgres import drop_database, fresh_database
 from tests.support.stack import Stack
 
+pytestmark = pytest.mark.slow(25)
+
 
 def test_the_program_runs_on_a_given_database(postgres: EmbeddedPostgres, tmp_path: Path) -> None:
     name = asyncio.run(fresh_database(postgres))

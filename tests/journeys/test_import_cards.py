@@ -23,7 +23,7 @@ WRITE, ASK, APPROVE, IMPORT, AGAIN, DESTROY = blocks("docs/operations/import-car
 GRANT, EXPORT = blocks("docs/tokens.md")
 NUMBERS = sorted(PUBLISHED_TEST_NUMBERS)
 LINES = 15_000
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow(60), pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")

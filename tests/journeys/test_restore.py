@@ -15,7 +15,7 @@ from tests.support.stack import Stack
 
 PAGE = "docs/operations/restore.md"
 BACK_UP, ERASE, VERIFY, RESTORE = blocks(PAGE)
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow(90), pytest.mark.timeout(400)]
 CARD = {"number": "4242424242424242", "exp_month": 12, "exp_year": 2031}
 
 

@@ -16,6 +16,8 @@ from tests.support.pay import card, pay
 from tests.support.runbook import blocks, programs, walk
 from tests.support.stack import Stack
 
+pytestmark = pytest.mark.slow(120)
+
 SAVED = 40
 
 

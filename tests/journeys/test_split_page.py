@@ -21,7 +21,7 @@ from tests.vault.test_remote_calls import unused_port
 PAGE = "docs/operations/split-vault.md"
 MAKE, LISTEN, HAND_OUT, RENEW = blocks(PAGE)
 START = re.compile(r"^ *(strongroom serve --role .*)$", re.MULTILINE)
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow(25), pytest.mark.timeout(300)]
 
 
 class Hosts:

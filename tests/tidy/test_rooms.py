@@ -95,6 +95,7 @@ SIDE_DOORS = {
     "strongroom.outbound.message": {"vault"},
     "strongroom.outbound.wire": {"vault"},
     "strongroom.storage.counters": {"api", "app"},
+    "strongroom.storage.counters.valkey": {"app"},
     "strongroom.storage.datamap": {"cli", "detection"},
     "strongroom.storage.embedded": {"app", "cli"},
     "strongroom.storage.installation": {"app", "cli"},

@@ -25,6 +25,8 @@ from tests.keys.house import House, new_merchant
 from tests.vault.callers import AMEX, Operator, Policy, tokenize
 from tests.vault.conftest import PAN, a_card
 
+pytestmark = pytest.mark.slow(80)
+
 MERCHANT_LEVELS: tuple[Level, ...] = ("dek", "index")
 
 
