@@ -291,7 +291,10 @@ async def test_the_serving_role_can_revoke_a_key_and_no_more(
             await process.database.execute(attempt)
         assert "42501" in caught.value.detail, attempt
     reader = await house.pg.database("strongroom_read")
-    assert len(await reader.fetch("SELECT merchant_id, id, owner FROM iam.api_key")) == 1
+    async with reader.session() as session:
+        assert await session.fetch("SELECT merchant_id, id, owner FROM iam.api_key") == []
+        await session.execute("SELECT set_config('strongroom.merchant', $1, false)", merchant)
+        assert len(await session.fetch("SELECT merchant_id, id, owner FROM iam.api_key")) == 1
     with pytest.raises(StorageUnavailable) as caught:
         await reader.fetch("SELECT hash FROM iam.api_key")
     assert "42501" in caught.value.detail

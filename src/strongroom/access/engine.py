@@ -20,11 +20,16 @@ from strongroom.access import errors
 from strongroom.access.actions import MERCHANTS_ONLY, RESOURCE_OF
 from strongroom.access.decide import entities_of, request_of
 from strongroom.access.model import Decision, Question
+from strongroom.access.residual import Things, UnreadableError, condition_of
+from strongroom.kernel.conditions import NEVER, Condition
 
 _HEX_TO_LETTERS = str.maketrans("0123456789abcdef", "abcdefghijklmnop")
 """The policy set's id stands in journal entries: letters are never taken for a card number."""
 
 _ID_LENGTH = 24
+_OPTIONAL = frozenset({"merchant", "state", "operation", "amount", "currency"})
+"""Attributes of the schema that a thing may lack."""
+
 _GROUPS = frozenset({"looking", "containing", "sensitive"})
 _ACTION_DECLARATION = re.compile(r'^action\s+("[^"]+"(?:\s*,\s*"[^"]+")*)', re.MULTILINE)
 _POLICY = re.compile(r'^@id\("([^"]+)"\)', re.MULTILINE)
@@ -81,6 +86,38 @@ class Engine:
             policies=ids,
             policy_set=self.policy_set,
             problems=problems,
+        )
+
+    def visible(self, question: Question, things: Things) -> Condition:
+        """Return what must hold of a thing for it to be permitted; anything unclear: nothing is."""
+        caller, _ = msgspec.json.decode(entities_of(question, mode=self._mode))
+        request = request_of(question)
+        try:
+            result = cedarpy.is_authorized_partial(
+                {
+                    "principal": 'Caller::"caller"',
+                    "action": f'Action::"{question.action}"',
+                    "context": request["context"],
+                },
+                self._policies,
+                [caller],
+                self._schema,
+            )
+            if result.diagnostics.errors or len(result.residuals) != len(self.texts):
+                return NEVER
+            return condition_of(result.residuals, things)
+        except (ValueError, UnreadableError):
+            return NEVER
+
+    def things(self, question: Question, attributes: frozenset[str]) -> Things:
+        """Return what is known of all things that a question could be about."""
+        has_merchant = question.resource_merchant is not None
+        merchant = frozenset({"merchant"} if has_merchant else ())
+        return Things(
+            type=question.resource,
+            attributes=attributes | merchant,
+            known={"mode": self._mode},
+            absent=_OPTIONAL - attributes - merchant,
         )
 
     def _denied(self, question: Question, problem: str) -> Decision:

@@ -15,6 +15,7 @@ from strongroom.access.engine import Engine
 from strongroom.access.model import Decision, Explanation, Question, Value
 from strongroom.identity import Mode, Principal, PrincipalKind, Refusals, Refused
 from strongroom.kernel.clock import Clock, SystemClock
+from strongroom.kernel.conditions import Condition
 from strongroom.kernel.decided import run_under
 
 DECISIONS_KEPT = 4_096
@@ -48,6 +49,7 @@ class Authorizer:
         self._clock = clock or SystemClock()
         self._cache_size = cache_size
         self._kept: OrderedDict[Question, Decision] = OrderedDict()
+        self._visible: OrderedDict[tuple[Question, frozenset[str]], Condition] = OrderedDict()
 
     @property
     def policy_set(self) -> str:
@@ -111,6 +113,24 @@ class Authorizer:
         return self.check(
             principal, action=action, merchant=merchant, context=contexts[-1], source=source
         )
+
+    def visible(
+        self, principal: Principal, *, action: str, merchant: str | None, attributes: frozenset[str]
+    ) -> Condition:
+        """Return what must hold of a merchant's (None: the installation's) thing to be shown.
+
+        A list narrows itself by this: what it shows is what each thing alone would be permitted.
+        `attributes` are those that each thing has beside its merchant.
+        """
+        question = self._question(principal, action, merchant, None)
+        key = (question, attributes)
+        found = self._visible.get(key)
+        if found is None:
+            things = self._engine.things(question, attributes)
+            found = self._visible[key] = self._engine.visible(question, things)
+            if len(self._visible) > self._cache_size:
+                self._visible.popitem(last=False)
+        return found
 
     def explain(
         self,

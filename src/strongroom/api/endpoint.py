@@ -21,6 +21,7 @@ from strongroom.api.metrics import Metrics
 from strongroom.api.model import NoQuery
 from strongroom.identity import Callers, Identity, Principal
 from strongroom.journal import Journal
+from strongroom.kernel.conditions import NEVER, Condition
 from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.limits import MAX_BODY_BYTES
 from strongroom.ledger import Ledger
@@ -205,6 +206,17 @@ class Call:
                 resource=payment,
                 source=self.source,
             )
+
+    def visible(self, *attributes: str) -> Condition:
+        """Return which of the owner's things the caller may see, told by these attributes."""
+        if self.principal is None:
+            return NEVER
+        return self.services.authorizer.visible(
+            self.principal,
+            action=self.action,
+            merchant=self.owner,
+            attributes=frozenset(attributes),
+        )
 
     @property
     def live(self) -> bool:

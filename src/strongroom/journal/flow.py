@@ -25,6 +25,7 @@ from strongroom.journal.tree import (
     tiles_under,
 )
 from strongroom.kernel.clock import Clock
+from strongroom.kernel.conditions import EVERYWHERE, Condition
 from strongroom.kernel.decided import decided
 from strongroom.kernel.ids import NIL_UUID, id_from, new_uuid7, unix_ms_of, uuid_of
 from strongroom.kernel.limits import PAGE_LIMIT_DEFAULT, PAGE_LIMIT_MAX
@@ -73,8 +74,9 @@ class Journal:
         subject: str | None = None,
         after: str | None = None,
         limit: int = PAGE_LIMIT_DEFAULT,
+        within: Condition = EVERYWHERE,
     ) -> list[Recorded]:
-        """Return a merchant's entries, oldest first, optionally of one subject."""
+        """Return a merchant's entries that their reader may see, oldest first."""
         start = NIL_UUID if after is None else uuid_of(after, "ent")
         async with self._database.session() as session:
             bodies = await records.entries(
@@ -83,6 +85,7 @@ class Journal:
                 subject=subject,
                 after=start,
                 limit=max(1, min(limit, PAGE_LIMIT_MAX)),
+                within=within,
             )
         return [_decoder.decode(body) for body in bodies]
 

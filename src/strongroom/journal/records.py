@@ -12,8 +12,9 @@ from uuid import UUID
 
 from strongroom.journal.model import Batch, Checkpoint, StoredEntry
 from strongroom.journal.tree import Tile
-from strongroom.kernel.ids import NIL_UUID, new_uuid7
-from strongroom.storage import Insert, Session
+from strongroom.kernel.conditions import EVERYWHERE, Condition
+from strongroom.kernel.ids import NIL_UUID, new_uuid7, uuid_of
+from strongroom.storage import Column, Insert, Session, where
 
 ENTRY = Insert(
     "journal.entry",
@@ -28,6 +29,9 @@ ENTRY = Insert(
     batch_column="batch_id",
     ordinal_column="n",
 )
+
+VISIBLE_BY = {"merchant": Column("merchant_id", "uuid", str, lambda text: uuid_of(text, "mer"))}
+"""The attributes by which policies may tell entries apart, and their columns."""
 
 MARKER = ("journal.batch", ENTRY)
 """What a committer needs to add one row to journal.batch for each batch that has entries."""
@@ -176,26 +180,25 @@ async def read_tiles(session: Session, tiles: Iterable[Tile]) -> dict[Tile, byte
 
 
 async def entries(
-    session: Session, merchant: UUID, *, subject: str | None, after: UUID, limit: int
+    session: Session,
+    merchant: UUID,
+    *,
+    subject: str | None,
+    after: UUID,
+    limit: int,
+    within: Condition = EVERYWHERE,
 ) -> list[bytes]:
-    """Return the bodies of a merchant's entries in order of id."""
-    if subject is None:
-        rows = await session.fetch(
-            "SELECT body FROM journal.entry WHERE merchant_id = $1 AND id > $2 "
-            "ORDER BY id LIMIT $3",
-            merchant,
-            after,
-            limit,
-        )
-    else:
-        rows = await session.fetch(
-            "SELECT body FROM journal.entry WHERE merchant_id = $1 AND subject = $2 AND id > $3 "
-            "ORDER BY id LIMIT $4",
-            merchant,
-            subject,
-            after,
-            limit,
-        )
+    """Return the bodies of a merchant's entries in order of id, within what may be seen."""
+    values: list[Any] = [merchant, after, limit]
+    terms = ["merchant_id = $1", "id > $2", where(within, VISIBLE_BY, values)]
+    if subject is not None:
+        values.append(subject)
+        terms.append(f"subject = ${len(values)}")
+    rows = await session.fetch(
+        "SELECT body FROM journal.entry "  # noqa: S608 (constant columns, bound values)
+        f"WHERE {' AND '.join(terms)} ORDER BY id LIMIT $3",
+        *values,
+    )
     return [row["body"] for row in rows]
 
 

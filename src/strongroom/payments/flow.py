@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from urllib.parse import urlsplit, urlunsplit
 
+from strongroom.kernel.conditions import EVERYWHERE, Condition
 from strongroom.kernel.errors import StrongroomError
 from strongroom.payments import creating, events, idempotency, operating, records, recovery
 from strongroom.payments.context import Context, as_refund
@@ -158,8 +159,9 @@ class Payments:
         ending_before: str | None = None,
         status: Status | None = None,
         reference: str | None = None,
+        within: Condition = EVERYWHERE,
     ) -> Page:
-        """Return a page of payments, newest first."""
+        """Return a page of payments that their reader may see, newest first."""
         found = await records.payments(
             self._ctx.database,
             merchant,
@@ -168,6 +170,7 @@ class Payments:
             before=ending_before,
             status=status,
             reference=reference,
+            within=within,
         )
         more = len(found) > limit
         if more:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 import msgspec
 
+from strongroom.kernel.conditions import EVERYWHERE, Condition
 from strongroom.kernel.ids import id_from, uuid_of
 from strongroom.payments.model import (
     CaptureMethod,
@@ -19,7 +19,7 @@ from strongroom.payments.model import (
     Progress,
     Status,
 )
-from strongroom.storage import Change, Database, Guard, Insert, Update
+from strongroom.storage import Change, Column, Database, Guard, Insert, Update, where
 
 PAYMENT = Insert(
     "pay.payment",
@@ -93,6 +93,14 @@ OPERATION_STATE = Update(
         "updated_at": "timestamptz",
     },
 )
+VISIBLE_BY = {
+    "merchant": Column("merchant_id", "uuid", str, lambda text: uuid_of(text, "mer")),
+    "state": Column("status", "text", str),
+    "amount": Column("amount", "bigint", int),
+    "currency": Column("currency", "text", str),
+}
+"""The attributes by which policies may tell payments apart, and their columns."""
+
 _PAYMENT_COLUMNS = (
     "merchant_id, id, version, status, amount, currency, capture_method, authorized, captured, "
     "capturing, refunded, refunding, token, brand, bin, last4, exp_month, exp_year, fingerprint, "
@@ -217,10 +225,14 @@ async def payments(
     before: str | None,
     status: Status | None,
     reference: str | None,
+    within: Condition = EVERYWHERE,
 ) -> list[Payment]:
-    """Return payments newest first; with `before` those just newer than it, in the same order."""
-    terms: list[str] = ["merchant_id = $1"]
-    values: list[str | UUID] = [uuid_of(merchant, "mer")]
+    """Return payments newest first; with `before` those just newer than it, in the same order.
+
+    `within` is what its reader may see (`VISIBLE_BY`).
+    """
+    values: list[Any] = [uuid_of(merchant, "mer")]
+    terms: list[str] = ["merchant_id = $1", where(within, VISIBLE_BY, values)]
     for column, value in (
         ("status =", status.value if status else None),
         ("reference =", reference),

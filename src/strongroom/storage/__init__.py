@@ -14,12 +14,14 @@ from strongroom.storage.change import (
 )
 from strongroom.storage.committer import Committer
 from strongroom.storage.database import Database, Session, Target
+from strongroom.storage.where import Column, where
 
 __all__ = [
     "Add",
     "Bulk",
     "Change",
     "Claim",
+    "Column",
     "Committer",
     "ConstraintViolated",
     "Database",
@@ -30,4 +32,5 @@ __all__ = [
     "Target",
     "Update",
     "Verdict",
+    "where",
 ]

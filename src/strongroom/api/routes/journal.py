@@ -24,14 +24,16 @@ async def list_entries(call: Call) -> Reply:
     """Show entries, oldest first, optionally of one subject."""
     query: EntryQuery = call.query
     limit = query.limit or PAGE_LIMIT_DEFAULT
-    journal, subject = call.services.journal, query.subject
+    journal, subject, within = call.services.journal, query.subject, call.visible()
     found = await journal.entries(
-        call.owner, subject=subject, after=query.starting_after, limit=limit
+        call.owner, subject=subject, after=query.starting_after, limit=limit, within=within
     )
     more = []
     if len(found) == limit:
         last = found[-1].id
-        more = await journal.entries(call.owner, subject=subject, after=last, limit=1)
+        more = await journal.entries(
+            call.owner, subject=subject, after=last, limit=1, within=within
+        )
     views = [EntryAnswer(**msgspec.structs.asdict(entry)) for entry in found]
     return Reply(200, encode(ListAnswer(data=views, has_more=bool(more), url=_URL)))
 

@@ -85,6 +85,7 @@ async def list_payments(call: Call) -> Reply:
         ending_before=query.ending_before,
         status=None if query.status is None else Status(query.status),
         reference=query.reference,
+        within=call.visible("state", "amount", "currency"),
     )
     views = [payment_view(payment, live=call.live) for payment in page.data]
     return Reply(200, encode(ListAnswer(data=views, has_more=page.has_more, url="/v1/payments")))
