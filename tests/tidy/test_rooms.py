@@ -19,8 +19,8 @@ OWN: dict[str, set[str]] = {
     "access": {"actions", "engine", "policies", "residual"},
     "api": {
         "app", "arrival", "build", "endpoint", "headers", "intake", "limiting", "listening",
-        "log", "metrics", "openapi", "page", "problems", "proxies", "render", "router", "routes",
-        "server", "settings", "strict", "tls", "token_model", "wire",
+        "log", "metrics", "openapi", "page", "problems", "proxies", "render", "requestline",
+        "router", "routes", "server", "settings", "strict", "tls", "token_model", "wire",
     },
     "app": {
         "callers", "ceremonies", "compose", "credentials", "databases", "edge", "elsewhere",

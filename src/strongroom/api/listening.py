@@ -27,9 +27,11 @@ from strongroom.kernel.edge_limits import (
     HANDSHAKE_TIMEOUT_S,
     HANDSHAKES_MAX,
     SOURCE_CONNECTIONS_MAX,
+    STALLED_MAX_MS,
 )
 
 _PAUSE_S = 0.05
+_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", 18)
 _log = logging.getLogger("strongroom.edge")
 
 
@@ -93,6 +95,8 @@ class Listener:
                 _log.warning("a connection was not accepted: %s", type(error).__name__)
                 await asyncio.sleep(_PAUSE_S)
                 continue
+            with contextlib.suppress(OSError):  # it may be gone again
+                connection.setsockopt(socket.IPPROTO_TCP, _USER_TIMEOUT, STALLED_MAX_MS)
             source = _source(address)
             if self._has_room(source):
                 self._begin(connection, source)

@@ -1,7 +1,8 @@
 """uvicorn as we run it: bounded request lines and headers, bounded waiting, our own error form.
 
-uvicorn's httptools protocol has no bound on the size of a URL or of headers and waits for ever for
-a request that never completes; the subclass here adds those bounds and changes nothing else.
+uvicorn's httptools protocol has no bound on the size of a URL, of headers or of the queue of
+requests, waits for ever for a request that never completes or an answer that is never read, and
+takes trailers for headers; the subclass here adds bounds, `requestline`'s rules and nothing else.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from strongroom.api import headers, problems
 from strongroom.api.app import Api
 from strongroom.api.arrival import PEER
+from strongroom.api.requestline import fault
 from strongroom.api.tls import peer_of
 from strongroom.identity import Peer
 from strongroom.kernel.errors import StrongroomError
@@ -37,6 +39,15 @@ MESSAGE_BYTES_MAX = 1_048_576
 HEADER_TIMEOUT_S = 10
 """How long a connection may take to send a request's headers before it is closed."""
 
+BODY_TIMEOUT_S = 20
+"""How long a request's body may take: 64 kB at the pace of the slowest mobile networks."""
+
+WRITE_TIMEOUT_S = 30
+"""How long a caller may let an answer lie before it is hung up on."""
+
+PIPELINED_MAX = 16
+"""Requests that wait on one connection; honest clients send the next one after the answer."""
+
 KEEP_ALIVE_S = 75
 """How long an idle connection is kept: longer than the usual 60 s of proxies in front."""
 
@@ -53,6 +64,7 @@ class BoundedProtocol(HttpToolsProtocol):
     workloads: frozenset[bytes] = frozenset()
     connected = False
     _peer: Peer | None = None
+    _stalled: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start waiting for the first request."""
@@ -66,6 +78,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
         self._patience.cancel()
+        if self._stalled is not None:
+            self._stalled.cancel()
         self.released()
         super().connection_lost(exc)
 
@@ -95,7 +109,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Refuse too many or too large headers."""
-        super().on_header(name, value)
+        if self._in_head:  # what follows the body is counted, and read by nobody
+            super().on_header(name, value)
         self._size += len(name) + len(value)
         self._count += 1
         if self._size > HEADER_BYTES_MAX or self._count > HEADERS_MAX:
@@ -105,10 +120,15 @@ class BoundedProtocol(HttpToolsProtocol):
         """Hand the request on."""
         self._patience.cancel()
         self._in_head = False
-        if self.parser.get_http_version() not in ("1.1", "1.0"):
+        version = self.parser.get_http_version()
+        method = self.parser.get_method().decode("ascii")
+        if version not in ("1.1", "1.0") or fault(version, method, self.url, self.headers):
             self._refuse("invalid_http", "The request is not valid HTTP/1.1.")
         if not self._refused:
+            self._patience = self.loop.call_later(BODY_TIMEOUT_S, self._give_up_body)
             super().on_headers_complete()
+        if len(self.pipeline) > PIPELINED_MAX:
+            self._refuse("invalid_http", "Too many requests were sent at once.")
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""
@@ -118,12 +138,24 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Take the end of the body."""
         self._received = 0
+        self._patience.cancel()
         if not self._refused:
             super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is not HTTP (smuggling attempts among it) in our own form, and hang up."""
         self._refuse("invalid_http", "The request is not valid HTTP/1.1.")
+
+    def pause_writing(self) -> None:
+        """Wait a while for the caller to read on."""
+        super().pause_writing()
+        self._stalled = self.loop.call_later(WRITE_TIMEOUT_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        super().resume_writing()
+        if self._stalled is not None:
+            self._stalled.cancel()
 
     @property
     def _answering(self) -> bool:
@@ -138,6 +170,13 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         if self._received == 0:  # an answer could meet a request that is just being sent
             self.transport.close()
+        else:
+            self._refuse("header_timeout", "The request took too long to arrive.")
+
+    def _give_up_body(self) -> None:
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is None or cycle.response_complete:
+            self.transport.close()  # answered without its body, which still drips in
         else:
             self._refuse("header_timeout", "The request took too long to arrive.")
 

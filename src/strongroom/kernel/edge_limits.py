@@ -113,6 +113,9 @@ TLS_FILES_LOOK_S = 1.0
 HANDSHAKE_TIMEOUT_S = 5.0
 """How long a TLS handshake may take: honest ones take two round trips."""
 
+STALLED_MAX_MS = 30_000
+"""How long the kernel lets what was sent lie unread before it ends a connection."""
+
 HANDSHAKES_MAX = 256
 """Handshakes at once in one process; beyond that the slowest is dropped for the newest."""
 
