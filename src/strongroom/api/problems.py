@@ -22,6 +22,7 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "number_not_integer": (400, "Number is not an integer"),
     "number_not_safe": (400, "Integer out of range"),
     "text_not_printable": (400, "Unprintable text"),
+    "text_not_normalized": (400, "Text not in NFC"),
     "duplicate_header": (400, "Duplicate header"),
     "forwarding_invalid": (400, "Forwarding malformed"),
     "unsupported_version": (400, "Unknown API version"),

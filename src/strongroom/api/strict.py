@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import unicodedata
 from json import JSONDecodeError, JSONDecoder
 from typing import Any, NoReturn, TypeVar
 
@@ -24,14 +25,20 @@ T = TypeVar("T")
 MAX_SAFE_INT = 2**53 - 1
 """Largest integer that every JSON reader takes exactly (RFC 8259 section 6)."""
 
-_UNPRINTABLE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff"
-    "\ufeff\ufff9-\uffff\U000e0000-\U000e007f]"
-)
-"""Controls, surrogates, line separators, direction marks, invisible characters and tags.
+_CONTROLS = re.compile("[\x00-\x1f\x7f]")
+_JOINERS = "\u200c\u200d"
+"""The joiners stay: names and emoji need them."""
 
-The joiners U+200C and U+200D stay: names and emoji need them.
-"""
+_HIDDEN = re.compile(
+    "[\u2028\u2029\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0\U000e0100-\U000e01ef]"
+)
+"""Separators of lines, and letters and marks that show as nothing: they hide words from readers."""
+
+_UNSEEN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs"})
+"""Controls, formats (direction marks, tags), unassigned, private and halves of characters."""
+
+_MARKS_MAX = 8
+"""Marks on one letter: no writing system needs more than five."""
 
 _WHERE = re.compile(r" - at (?:`key` in )?`\$([a-z0-9_.\[\]]*)`\Z")
 _MISSING = re.compile(r"missing required field `([a-z0-9_]+)`")
@@ -75,10 +82,8 @@ def convert(value: Any, into: type[T]) -> T:
 
 def check_printable(text: str, *, param: str) -> None:
     """Refuse text with characters that cannot be seen or that change the direction of reading."""
-    if _UNPRINTABLE.search(text):
-        raise StrongroomError(
-            "text_not_printable", "The text may hold printable characters only.", param=param
-        )
+    if fault := _text_fault(text):
+        raise StrongroomError(*fault, param=param)
 
 
 def check_no_card_number(text: str, *, param: str) -> None:
@@ -182,8 +187,8 @@ def _check_depth(text: str) -> None:
 
 def _check_texts(value: Any) -> None:
     if type(value) is str:
-        if _UNPRINTABLE.search(value):
-            raise _refused("text_not_printable", "Text may hold printable characters only.")
+        if fault := _text_fault(value):
+            raise _refused(*fault)
     elif type(value) is dict:
         for name, item in value.items():
             _check_texts(name)
@@ -191,6 +196,27 @@ def _check_texts(value: Any) -> None:
     elif type(value) is list:
         for item in value:
             _check_texts(item)
+
+
+def _text_fault(text: str) -> tuple[str, str] | None:
+    """Return code and words for a text that two readers could see apart, else None."""
+    if text.isascii():
+        return _UNPRINTABLE if _CONTROLS.search(text) else None
+    if _HIDDEN.search(text):
+        return _UNPRINTABLE
+    marks = 0
+    for char in text:
+        kind = unicodedata.category(char)
+        if kind in _UNSEEN and char not in _JOINERS:
+            return _UNPRINTABLE
+        marks = marks + 1 if kind in ("Mn", "Me") else 0
+        if marks > _MARKS_MAX:
+            return _UNPRINTABLE
+    return None if unicodedata.is_normalized("NFC", text) else _NOT_NFC
+
+
+_UNPRINTABLE = ("text_not_printable", "Text may hold printable characters only.")
+_NOT_NFC = ("text_not_normalized", "Text must be in Unicode's normalization form NFC.")
 
 
 class _Refused(ValueError):

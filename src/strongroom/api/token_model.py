@@ -20,7 +20,7 @@ class ResolveBody(Wire, frozen=True, kw_only=True):
 class RevealBody(Wire, frozen=True, kw_only=True):
     """POST /v1/tokens/{token_id}/reveal."""
 
-    purpose: Annotated[str, data("internal", max_length=40)]
+    purpose: Annotated[str, data("internal", pattern="^[a-z_]{1,40}$")]
 
 
 class RevealBatchBody(Wire, frozen=True, kw_only=True):
@@ -29,7 +29,7 @@ class RevealBatchBody(Wire, frozen=True, kw_only=True):
     tokens: Annotated[
         list[TokenId], data("confidential", min_length=1, max_length=BATCH_REVEAL_MAX)
     ]
-    purpose: Annotated[str, data("internal", max_length=40)]
+    purpose: Annotated[str, data("internal", pattern="^[a-z_]{1,40}$")]
 
 
 class RevealedAnswer(Wire, frozen=True, kw_only=True):

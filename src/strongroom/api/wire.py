@@ -29,11 +29,16 @@ def data(data_class: str, **checks: Any) -> Meta:
     return Meta(extra={"class": data_class}, extra_json_schema=shown, **checks)
 
 
+def text(least: int, most: int) -> str:
+    """Return the pattern of text for people; `strict` also wants it printable and in NFC."""
+    return rf"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]{{{least},{most}}}$"
+
+
 Label = Annotated[str, data("internal")]
 Reference = Annotated[str, data("confidential", pattern="^[A-Za-z0-9._-]{1,64}$")]
-Description = Annotated[str, data("confidential", min_length=1, max_length=200)]
-Reason = Annotated[str, data("confidential", min_length=1, max_length=200)]
-Url = Annotated[str, data("confidential", min_length=8, max_length=URL_CHARS_MAX)]
+Description = Annotated[str, data("confidential", pattern=text(1, 200))]
+Reason = Annotated[str, data("confidential", pattern=text(1, 200))]
+Url = Annotated[str, data("confidential", pattern=rf"^https?://[!-~]{{1,{URL_CHARS_MAX - 8}}}$")]
 Amount = Annotated[int, data("confidential", description="Minor units of the currency.")]
 Currency = Annotated[str, data("public", pattern="^[A-Z]{3}$", description="ISO 4217.")]
 Flag = Annotated[bool, data("internal")]
@@ -43,7 +48,7 @@ RefundId = Annotated[str, data("internal", pattern=f"^ref_{ID}")]
 MerchantId = Annotated[str, data("internal", pattern=f"^mer_{ID}")]
 TokenId = Annotated[str, data("confidential", pattern=f"^tok_{ID}")]
 MetadataKey = Annotated[str, Meta(pattern=rf"^[A-Za-z0-9._-]{{1,{MAX_METADATA_KEY_CHARS}}}$")]
-MetadataValue = Annotated[str, Meta(max_length=MAX_METADATA_VALUE_CHARS)]
+MetadataValue = Annotated[str, Meta(pattern=text(0, MAX_METADATA_VALUE_CHARS))]
 Metadata = Annotated[
     dict[MetadataKey, MetadataValue], data("confidential", max_length=MAX_METADATA_KEYS)
 ]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
+
+from strongroom.kernel.edge_limits import SETTING_MAX_CHARS
 
 
 class Tls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -29,3 +32,21 @@ class Proxy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         for text in self.networks:
             if ipaddress.ip_network(text).prefixlen == 0:
                 raise ValueError("every address is no network of proxies")
+
+
+def refuse_odd_texts(value: object, path: str = "") -> None:
+    """Refuse settings with texts that are too long, or that a log or terminal would act upon.
+
+    Raises:
+        ValueError: naming the key.
+    """
+    if isinstance(value, str):
+        if len(value) > SETTING_MAX_CHARS or not value.isprintable():
+            raise ValueError(f"{path or 'a key'} is too long or not printable")
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            refuse_odd_texts(name)
+            refuse_odd_texts(inner, f"{path}.{name}".lstrip("."))
+    elif isinstance(value, list):
+        for inner in value:
+            refuse_odd_texts(inner, path)

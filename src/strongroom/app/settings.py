@@ -17,7 +17,7 @@ from uuid import UUID
 
 import msgspec
 
-from strongroom.app.edge import Proxy, Tls
+from strongroom.app.edge import Proxy, Tls, refuse_odd_texts
 from strongroom.app.limit_settings import LimitSettings
 from strongroom.gateways import GatewayAccount
 from strongroom.kernel.errors import StrongroomError
@@ -161,8 +161,9 @@ def load(data_dir: Path, environ: MutableMapping[str, str] = os.environ) -> Sett
         ) from None
     try:
         given = tomllib.loads(text)
+        refuse_odd_texts(given)
         read = msgspec.convert(given, Settings, strict=True)
-    except (msgspec.ValidationError, tomllib.TOMLDecodeError) as error:
+    except ValueError as error:
         raise _invalid(f"{file}: {error}") from None
     if "root" in given and any(name.startswith("root_") for name in given):
         raise _invalid(f"{file}: name the root once, by [root] or by root_file and its key")

@@ -7,7 +7,8 @@ else is `UNKNOWN`, because an approval nobody can prove is worse than a question
 from __future__ import annotations
 
 import re
-from typing import Annotated, TypeVar
+from json import JSONDecoder
+from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -25,7 +26,9 @@ GatewayId = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_]{1,128}\Z")]
 """An id of the gateway's: safe in a URL path, a query and a log."""
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 """An amount or a time: never negative, safe in every JSON reader."""
-Code = Annotated[str, msgspec.Meta(max_length=500)]
+Code = Annotated[str, msgspec.Meta(pattern=r"\A[^\x00-\x1f\x7f]{0,500}\Z")]
+Url = Annotated[str, msgspec.Meta(max_length=4_096)]
+"""Bounded here; `redirect_or_none` says whether a browser may be sent there."""
 
 _SAFE_ID = re.compile(r"\A[A-Za-z0-9_]{1,128}\Z")
 _SAFE_CODE = re.compile(r"\A[A-Za-z0-9_.:-]{1,64}\Z")
@@ -44,9 +47,20 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T | None:
     if len(body) > MAX_GATEWAY_ANSWER_BYTES:
         return None
     try:
-        return decoder.decode(body)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        read = decoder.decode(body)
+        _UNIQUE.decode(body.decode())
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
+    return read
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> None:
+    """Refuse an object that says one thing twice: two readers would take different ones."""
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise ValueError("a name stands twice")
+
+
+_UNIQUE = JSONDecoder(object_pairs_hook=_unique)
 
 
 def raw(code: str | None) -> str:

@@ -113,6 +113,9 @@ TLS_FILES_LOOK_S = 1.0
 HANDSHAKE_TIMEOUT_S = 5.0
 """How long a TLS handshake may take: honest ones take two round trips."""
 
+SETTING_MAX_CHARS = 2_048
+"""Longest text in the settings: the longest honest one is a URL."""
+
 STALLED_MAX_MS = 30_000
 """How long the kernel lets what was sent lie unread before it ends a connection."""
 

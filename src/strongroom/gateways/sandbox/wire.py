@@ -6,11 +6,10 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from strongroom.gateways.reading import Code, Count, GatewayId
+from strongroom.gateways.reading import Code, Count, GatewayId, Url
 
-Reference = Annotated[str, msgspec.Meta(max_length=64)]
+Reference = Annotated[str, msgspec.Meta(pattern=r"\A[!-~]{0,64}\Z")]
 Currency = Annotated[str, msgspec.Meta(pattern=r"\A[A-Z]{3}\Z")]
-Url = Annotated[str, msgspec.Meta(max_length=4_096)]
 
 
 class Failure(msgspec.Struct, frozen=True):

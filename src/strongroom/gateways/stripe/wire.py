@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 
-from strongroom.gateways.reading import Code, Count, GatewayId
+from strongroom.gateways.reading import Code, Count, GatewayId, Url
 
 API_VERSION = "2026-10-28.endive"
 """The version every call pins; the newest one the official SDK 16.1 speaks."""
@@ -15,8 +15,10 @@ OPERATION = "strongroom_operation"
 PAYMENT = "strongroom_payment"
 """Metadata keys: what inquiries and echo checks look for."""
 
-Url = Annotated[str, msgspec.Meta(max_length=4_096)]
-Metadata = dict[str, str]
+_Key = Annotated[str, msgspec.Meta(max_length=100)]
+_Value = Annotated[str, msgspec.Meta(max_length=1_000)]
+Metadata = Annotated[dict[_Key, _Value], msgspec.Meta(max_length=100)]
+"""Twice what Stripe's limits are: others than we may write metadata of any text."""
 
 
 class RedirectToUrl(msgspec.Struct, frozen=True):
