@@ -62,6 +62,16 @@ WHO_MAY = {
     "approval:request": "a",
     "approval:list": "r a",
     "approval:decide": "a",
+    "four_eyes:request": "b a",
+    "four_eyes:read": "b r a",
+    "four_eyes:decide": "",  # a, in a session with a second factor: tested below
+    "break_glass:open": "a",
+    "break_glass:read": "r a",
+    "break_glass:review": "a",
+    "access_review:start": "a",
+    "access_review:read": "r a",
+    "access_review:decide": "a",
+    "access_review:close": "a",
     "finding:read": "r a",
     "finding:scan": "a",
     "finding:resolve": "a",
@@ -102,6 +112,8 @@ OF_THE_INSTALLATION = {
         "certificate",
         "custodian",
         "finding",
+        "break_glass",
+        "access_review",
         "ceremony",
         "key",
         "merchant",
@@ -112,15 +124,20 @@ OF_THE_INSTALLATION = {
     }
 }
 WITH_OR_WITHOUT_MERCHANT = {
-    action for action in WHO_MAY if action.split(":")[0] in {"journal", "checkpoint", "api_key"}
+    action
+    for action in WHO_MAY
+    if action.split(":")[0] in {"journal", "checkpoint", "api_key", "four_eyes"}
 }
 LOOKING = {
     "payment:read", "payment:list", "refund:read", "token:read", "ledger:read", "journal:read",
     "journal:verify", "journal:export", "checkpoint:read", "api_key:list", "merchant:list",
     "key:list", "metrics:read", "system:doctor", "client_key:read",
-    "custodian:list", "approval:list", "finding:read", "certificate:list",
+    "custodian:list", "approval:list", "finding:read", "certificate:list", "four_eyes:read",
+    "break_glass:read", "access_review:read",
 }  # fmt: skip
-CONTAINING = {"api_key:revoke", "merchant:suspend", "merchant:resume"}
+CONTAINING = {
+    "api_key:revoke", "merchant:suspend", "merchant:resume", "four_eyes:request",
+}  # fmt: skip
 
 REVEALS = ("token:reveal", "token:reveal_batch")
 OF_SERVICES = ("dispute_evidence", "gateway_migration")
@@ -231,6 +248,82 @@ def test_reveal_needs_a_named_role_and_a_listed_purpose(role: str, action: str) 
         expected = purpose in may_for
         assert allowed(caller(role), action, OWN, purpose=purpose) is expected, purpose
     assert not allowed(caller(role), action, OWN)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_deciding_needs_an_administrator_with_a_second_factor(role: str) -> None:
+    for aal in (0, 1, 2, 3):
+        expected = role == "operator-admin" and aal >= 2
+        assert allowed(caller(role, aal=aal), "four_eyes:decide", OWN) is expected, aal
+
+
+# In live mode: what each role may not do unless so many others approved it.
+NEEDS = {
+    ("operator-admin", "token:reveal"): 1,
+    ("operator-admin", "token:reveal_batch"): 1,
+    ("operator-admin", "token:grant"): 2,
+    ("operator-admin", "token:export"): 2,
+    ("operator-admin", "merchant:resume"): 1,
+    ("operator-admin", "api_key:create"): 1,
+    ("merchant-backend", "refund:create"): 1,
+}
+IN_EMERGENCIES = {"token:reveal", "token:reveal_batch", "merchant:resume", "refund:create"}
+
+
+def test_live_mode_demands_four_eyes_where_the_table_says() -> None:
+    live = Authorizer(mode="live")
+    for role, action in itertools.product(LETTER, WHO_MAY):
+        if action not in REVEALS and not may(role, action):
+            continue
+        context = {"purpose": "dispute_evidence"} if action in REVEALS else {}
+        for approvals, emergency in itertools.product((0, 1, 2), (False, True)):
+            who = caller(role, mode="live", break_glass=emergency)
+            given = {**context, "approvals": approvals} if (role, action) in NEEDS else context
+            found = live.explain(who, action=action, merchant=OWN, context=given)
+            needed = NEEDS.get((role, action), 0)
+            expected = approvals >= needed or (emergency and action in IN_EMERGENCIES)
+            if action in REVEALS and role not in ("operator-admin", "service-reveal"):
+                expected = False
+            assert found.decision.allowed is expected, (role, action, approvals, emergency)
+
+
+@pytest.mark.parametrize(
+    ("role", "alone"),
+    [
+        ("merchant-backend", True),
+        ("merchant-publishable", True),
+        ("operator-read", True),
+        ("operator-admin", False),
+        ("service-reveal", False),
+        ("something-new", False),
+    ],
+)
+def test_powerful_keys_are_not_made_alone(role: str, alone: bool) -> None:
+    live = Authorizer(mode="live")
+    who = caller("operator-admin", mode="live", break_glass=True)
+    for approvals in (0, 1):
+        context = {"role": role, "approvals": approvals}
+        found = live.explain(who, action="api_key:create", merchant=OWN, context=context)
+        assert found.decision.allowed is (alone or approvals == 1)
+
+
+@pytest.mark.parametrize(
+    ("amount", "alone_up_to", "alone"),
+    [(500, 500, True), (501, 500, False), (1, 0, False), (2**40, None, True), (None, None, False)],
+)
+def test_large_refunds_are_not_given_alone(
+    amount: int | None, alone_up_to: int | None, alone: bool
+) -> None:
+    live = Authorizer(mode="live")
+    given = {"amount": amount, "alone_up_to": alone_up_to}
+    context = {name: value for name, value in given.items() if value is not None}
+    who = caller("merchant-backend", mode="live")
+    found = live.explain(who, action="refund:create", merchant=OWN, context=context)
+    assert found.decision.allowed is alone
+    approved = {**context, "approvals": 1}
+    assert live.explain(
+        who, action="refund:create", merchant=OWN, context=approved
+    ).decision.allowed
 
 
 def test_no_role_no_right() -> None:

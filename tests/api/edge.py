@@ -37,7 +37,8 @@ def house(
     none: Any = None
     services = Services(
         payments=none, vault=none, ledger=none, journal=none, identity=none, callers=callers,
-        authorizer=none, limiter=limiter or limiter_of(), readiness=none, metrics=Metrics(),
+        authorizer=none, approvals=none, limiter=limiter or limiter_of(), readiness=none,
+        metrics=Metrics(),
     )  # fmt: skip
     return Api(services, ApiSettings(mode="test", **settings), endpoints, Shared({}))
 

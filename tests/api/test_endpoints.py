@@ -29,6 +29,7 @@ class World(msgspec.Struct):
     payment: str
     token: str
     entry: str
+    approval: str
 
 
 def fresh() -> str:
@@ -47,7 +48,11 @@ def world(stack: Stack) -> World:
     token = stack.call("POST", "/v1/tokens", {"card": CARD}).json
     path = f"/v1/journal/entries?subject={payment['id']}"
     entries = stack.call("GET", path).json["data"]
-    return World(payment=payment["id"], token=token["id"], entry=entries[0]["id"])
+    asked = {**BODIES["/v1/approvals"], "resource": payment["id"]}
+    approval = stack.call("POST", "/v1/approvals", asked).json["id"]
+    return World(
+        payment=payment["id"], token=token["id"], entry=entries[0]["id"], approval=approval
+    )
 
 
 BODIES: dict[str, Any] = {
@@ -60,6 +65,12 @@ BODIES: dict[str, Any] = {
         "tokens": ["tok_00000000000000000000000000"],
         "purpose": "dispute_evidence",
     },
+    "/v1/approvals": {
+        "action": "refund:create",
+        "resource": "pay_00000000000000000000000000",
+        "parameters": {"amount": 50},
+        "reason": "goods came back",
+    },
     "/v1/payments": {"amount": 1, "currency": "EUR", "payment_method": {"card": CARD}},
     "/v1/payments/{payment_id}/capture": {"amount": 100},
     "/v1/payments/{payment_id}/cancel": {},
@@ -70,7 +81,10 @@ BODIES: dict[str, Any] = {
 
 def call(stack: Stack, world: World, endpoint: Endpoint, key: str | None, **more: Any) -> Answer:
     path = endpoint.path.format(
-        payment_id=world.payment, token_id=world.token, entry_id=world.entry
+        payment_id=world.payment,
+        token_id=world.token,
+        entry_id=world.entry,
+        approval_id=world.approval,
     )
     body = BODIES[endpoint.path] if endpoint.request is not None else None
     more.setdefault("idempotency_key", fresh() if endpoint.keyed else None)
@@ -113,8 +127,9 @@ def test_another_merchant_is_404(stack: Stack, world: World, endpoint: Endpoint)
         payment="pay_00000000000000000000000000",
         token="tok_00000000000000000000000000",
         entry="ent_00000000000000000000000000",
+        approval="apr_00000000000000000000000000",
     )
-    malformed = World(payment="pay_1", token="4242424242424242", entry="x")
+    malformed = World(payment="pay_1", token="4242424242424242", entry="x", approval="pay_1")
     for nowhere in (unknown, malformed):
         same = call(stack, nowhere, endpoint, stack.secret_key)
         told = [{**a.json, "request_id": "", "instance": ""} for a in (answer, same)]

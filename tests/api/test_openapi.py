@@ -121,7 +121,15 @@ def test_real_answers_are_as_documented(stack: Stack) -> None:
     entry = stack.call("GET", f"/v1/journal/entries?subject={payment['id']}").json["data"][0]["id"]
     refunds = f"/v1/payments/{payment['id']}/refunds"
     stack.call("POST", refunds, {"amount": 1}, idempotency_key=str(uuid.uuid4()))
-    ids = {"payment_id": payment["id"], "token_id": token, "entry_id": entry}
+    asked = {
+        "action": "refund:create", "resource": payment["id"], "parameters": {"amount": 1},
+        "reason": "goods came back",
+    }  # fmt: skip
+    approval = stack.call("POST", "/v1/approvals", asked).json["id"]
+    ids = {
+        "payment_id": payment["id"], "token_id": token, "entry_id": entry,
+        "approval_id": approval,
+    }  # fmt: skip
     for endpoint in ENDPOINTS:
         told = endpoint.answers.get(200)
         if endpoint.method != "GET" or told is None:

@@ -44,6 +44,9 @@ MAY: dict[tuple[str, str], str] = {
     ("get", "/v1/journal/entries/{entry_id}"): "sra",
     ("get", "/v1/journal/entries/{entry_id}/proof"): "sra",
     ("get", "/v1/journal/checkpoint"): "sra",
+    ("post", "/v1/approvals"): "sa",
+    ("get", "/v1/approvals"): "sra",
+    ("get", "/v1/approvals/{approval_id}"): "sra",
     ("get", "/metrics"): "ra",
     ("get", "/v1/return/{merchant_id}/{payment_id}"): "*",
     ("post", "/v1/gateways/{gateway}/events"): "*",
@@ -62,6 +65,7 @@ IDS = {
     "token_id": f"tok_{NOTHING}",
     "entry_id": f"ent_{NOTHING}",
     "merchant_id": f"mer_{NOTHING}",
+    "approval_id": f"apr_{NOTHING}",
     "gateway": "nobody",
 }
 NEVER_SEEN = {"unknown_field": 1}

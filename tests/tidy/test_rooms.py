@@ -16,17 +16,19 @@ COMMON = {"__init__", "model", "decide", "flow", "records", "errors"}
 """File names that mean the same in every room; schema/ holds its migrations."""
 
 OWN: dict[str, set[str]] = {
-    "access": {"actions", "engine", "policies", "residual"},
+    "access": {"actions", "approvals", "engine", "policies", "residual"},
     "api": {
-        "app", "arrival", "build", "endpoint", "headers", "intake", "limiting", "listening",
-        "log", "metrics", "openapi", "page", "problems", "proxies", "render", "requestline",
-        "router", "routes", "server", "settings", "strict", "tls", "token_model", "wire",
+        "app", "approving", "arrival", "build", "endpoint", "headers", "intake", "limiting",
+        "listening", "log", "metrics", "openapi", "page", "problems", "proxies", "render",
+        "requestline", "router", "routes", "server", "settings", "strict", "tls", "token_model",
+        "wire",
     },
     "app": {
         "callers", "ceremonies", "compose", "credentials", "databases", "edge", "elsewhere",
-        "handout", "hosting", "initialize", "lifeline", "limit_settings", "limiting", "probing",
-        "provisioning", "readiness", "roots", "sandboxing", "scanning", "sealed_face", "serving",
-        "settings", "share_out", "supervisor", "unsealing", "worker",
+        "four_eyes", "four_eyes_settings", "handout", "hosting", "initialize", "lifeline",
+        "limit_settings", "limiting", "people", "probing", "provisioning", "readiness", "roots",
+        "sandboxing", "scanning", "sealed_face", "serving", "settings", "share_out", "supervisor",
+        "unsealing", "worker",
     },
     "cli": {
         "admin", "api_keys", "approvals", "ceremony", "ceremony_files", "certificates", "client",
@@ -74,6 +76,7 @@ OWN: dict[str, set[str]] = {
 """Room → the modules and folders that only it has; each says in its first line what it is for."""
 
 SIDE_DOORS = {
+    "strongroom.access.approvals": {"api", "app", "cli", "console"},
     "strongroom.app.ceremonies": {"cli"},
     "strongroom.app.share_out": {"cli"},
     "strongroom.app.unsealing": {"cli"},

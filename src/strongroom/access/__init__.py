@@ -2,6 +2,6 @@
 
 from strongroom.access.actions import ACTIONS, PUBLIC, require_known
 from strongroom.access.flow import Authorizer
-from strongroom.access.model import Decision, Explanation
+from strongroom.access.model import Decision, Explanation, Value
 
-__all__ = ["ACTIONS", "PUBLIC", "Authorizer", "Decision", "Explanation", "require_known"]
+__all__ = ["ACTIONS", "PUBLIC", "Authorizer", "Decision", "Explanation", "Value", "require_known"]

@@ -59,10 +59,14 @@ def question_of(
     )
 
 
-def request_of(question: Question) -> dict[str, object]:
-    """Return the question as Cedar takes it: principal, action, resource, context."""
+def request_of(question: Question, *, four_eyes: bool) -> dict[str, object]:
+    """Return the question as Cedar takes it: principal, action, resource, context.
+
+    `four_eyes` is whether the installation demands them.
+    """
     context = {name: value for name, _, value in question.context}
     context["action"] = question.action
+    context["four_eyes"] = four_eyes
     return {
         "principal": _CALLER,
         "action": {"type": "Action", "id": question.action},

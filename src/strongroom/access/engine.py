@@ -37,9 +37,12 @@ _ACTION_NAME = re.compile(r'"([^"]+)"')
 
 
 class Engine:
-    """One policy set under one schema, for one mode."""
+    """One policy set under one schema, for one mode.
 
-    def __init__(self, policies: str, schema: str, *, mode: str) -> None:
+    Four eyes are demanded in live mode, whatever `four_eyes` says.
+    """
+
+    def __init__(self, policies: str, schema: str, *, mode: str, four_eyes: bool = False) -> None:
         try:
             self._schema = cedarpy.Schema.from_str(schema)
             self._policies = cedarpy.PolicySet.from_str(policies)
@@ -49,12 +52,13 @@ class Engine:
         _check_valid(policies, self._schema)
         _check_actions(schema, self._schema)
         self._mode = mode
+        self._four_eyes = four_eyes or mode == "live"
         self.policy_set = _id_of(policies, schema)
         self.texts = _texts(parsed["staticPolicies"], templates=parsed["templates"])
         self.sources = _sources(policies)
 
     @classmethod
-    def shipped(cls, *, mode: str) -> Engine:
+    def shipped(cls, *, mode: str, four_eyes: bool = False) -> Engine:
         """Return the engine with the policies of this release."""
         folder = resources.files("strongroom.access")
         files = sorted(
@@ -62,7 +66,8 @@ class Engine:
             key=lambda item: item.name,
         )
         policies = "\n".join(item.read_text("utf-8") for item in files)
-        return cls(policies, (folder / "schema.cedarschema").read_text("utf-8"), mode=mode)
+        schema = (folder / "schema.cedarschema").read_text("utf-8")
+        return cls(policies, schema, mode=mode, four_eyes=four_eyes)
 
     def answer(self, question: Question) -> Decision:
         """Evaluate every policy for a question; anything but a clean permit is a denial."""
@@ -70,7 +75,7 @@ class Engine:
             return self._denied(question, "the merchant whose thing it is was not named")
         try:
             result = cedarpy.is_authorized(
-                request_of(question),
+                request_of(question, four_eyes=self._four_eyes),
                 self._policies,
                 entities_of(question, mode=self._mode),
                 self._schema,
@@ -91,7 +96,7 @@ class Engine:
     def visible(self, question: Question, things: Things) -> Condition:
         """Return what must hold of a thing for it to be permitted; anything unclear: nothing is."""
         caller, _ = msgspec.json.decode(entities_of(question, mode=self._mode))
-        request = request_of(question)
+        request = request_of(question, four_eyes=self._four_eyes)
         try:
             result = cedarpy.is_authorized_partial(
                 {

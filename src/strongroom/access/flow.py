@@ -43,8 +43,9 @@ class Authorizer:
         cache_size: int = DECISIONS_KEPT,
         engine: Engine | None = None,
         clock: Clock | None = None,
+        four_eyes: bool = False,
     ) -> None:
-        self._engine = engine or Engine.shipped(mode=mode)
+        self._engine = engine or Engine.shipped(mode=mode, four_eyes=four_eyes)
         self._refusals = refusals
         self._clock = clock or SystemClock()
         self._cache_size = cache_size

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import msgspec
 
 from strongroom.access import PUBLIC, Authorizer, require_known
+from strongroom.access.approvals import Approvals
 from strongroom.api import errors, problems
 from strongroom.api.headers import JSON
 from strongroom.api.metrics import Metrics
@@ -34,6 +35,7 @@ PATH_IDS = {
     "token_id": ("tok", "token_not_found", "There is no such token."),
     "entry_id": ("ent", "entry_not_found", "There is no such journal entry."),
     "merchant_id": ("mer", "not_found", "There is nothing here."),
+    "approval_id": ("apr", "approval_not_found", "There is no such request for approval."),
     "gateway": ("", "gateway_not_found", "There is no such gateway."),
 }
 """Path parameter → (id prefix, code and words for an id that no thing of ours can have)."""
@@ -121,6 +123,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     callers: Callers
     authorizer: Authorizer
     limiter: Limiter
+    approvals: Approvals
     readiness: Readiness
     metrics: Metrics
 
@@ -155,8 +158,9 @@ class Call:
     """One request, checked: who asks, what for, with which typed body. Has no telling `repr`."""
 
     __slots__ = (
-        "action", "body", "content_digest", "headers", "idempotency", "inside", "limit", "owner",
-        "params", "principal", "query", "raw", "request", "services", "shared", "source",
+        "action", "approval", "body", "content_digest", "headers", "idempotency", "inside",
+        "limit", "owner", "params", "principal", "query", "raw", "request", "services", "shared",
+        "source",
     )  # fmt: skip
 
     def __init__(
@@ -176,6 +180,7 @@ class Call:
         self.content_digest: bytes | None = None
         self.limit: Spent | None = None
         self.inside: str | None = None
+        self.approval: str | None = None
         self.headers: Mapping[str, str] = {}
         self.idempotency = Idempotency("", "", b"")
 
@@ -234,7 +239,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     bytes as sent. `browser` routes answer CORS, `always` routes also answer while draining or
     overloaded. `lenient_query` routes are called by others, who add parameters of their own.
     `purposeful` routes say in the body what for: the edge asks whether any purpose would do, the
-    handler asks again with the one that was given.
+    handler asks again with the one that was given. `approvable` routes may need another person's
+    approval: the edge asks whether it would do, the handler uses it up (`api/approving.py`).
     """
 
     method: str
@@ -257,6 +263,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     redact: Callable[[dict[str, Any]], dict[str, Any]] | None = None
     limited: Limited = Limited.ADDRESS
     purposeful: bool = False
+    approvable: bool = False
 
     def __post_init__(self) -> None:
         require_known(self.action)

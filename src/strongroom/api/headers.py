@@ -47,6 +47,7 @@ _FIELDS = {
     b"transfer-encoding": "transfer_encoding",
     b"idempotency-key": "idempotency_key",
     b"strongroom-merchant": "merchant",
+    b"strongroom-approval": "approval",
     b"strongroom-version": "version",
     b"origin": "origin",
     b"access-control-request-method": "preflight",
@@ -64,6 +65,7 @@ class RequestHeaders(msgspec.Struct):
     transfer_encoding: str | None = None
     idempotency_key: str | None = None
     merchant: str | None = None
+    approval: str | None = None
     version: str | None = None
     origin: str | None = None
     preflight: str | None = None

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from functools import cache
 from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
 
+from strongroom.access import Value
 from strongroom.api import errors, headers, strict
 from strongroom.api.endpoint import Call, Endpoint, Limited, Owner, check_params
 from strongroom.api.headers import RequestHeaders
@@ -29,6 +31,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 _QUERY_BYTES_MAX = 2048
 _EMPTY: dict[str, Any] = {}
 _ANY = tuple({"purpose": purpose} for purpose in PURPOSES)
+_APPROVED: dict[str, Value] = {"approvals": 2}
+"""What the edge asks of a route that may need approval: whether any number of them would do."""
 
 
 class ClientGone(Exception):
@@ -66,14 +70,13 @@ async def admit(call: Call, endpoint: Endpoint, arrival: Arrival) -> None:
     merchant = None if endpoint.owner is Owner.INSTALLATION else principal.merchant
     if merchant is None and endpoint.owner is Owner.MERCHANT:
         raise errors.merchant_required()
-    if endpoint.purposeful:
-        services.authorizer.check_any(
-            principal, action=endpoint.action, merchant=merchant, contexts=_ANY, source=source
-        )
-    else:
-        services.authorizer.check(
-            principal, action=endpoint.action, merchant=merchant, source=source
-        )
+    services.authorizer.check_any(
+        principal,
+        action=endpoint.action,
+        merchant=merchant,
+        contexts=_contexts_of(endpoint.purposeful, endpoint.approvable),
+        source=source,
+    )
     call.owner = merchant
     check_params(call.params)
 
@@ -88,6 +91,7 @@ async def take(
         ClientGone: the caller hung up.
     """
     headers.check_version(found.version)
+    call.approval = found.approval
     call.query = _query(scope.get("query_string", b""), endpoint)
     if endpoint.raw:
         call.raw = await _body(receive, found, endpoint.body_bytes_max)
@@ -108,6 +112,12 @@ async def take(
     call.body = strict.convert(document, endpoint.request)
     if endpoint.keyed:
         call.idempotency = _idempotency(call, endpoint, scope, document, key)
+
+
+@cache
+def _contexts_of(purposeful: bool, approvable: bool) -> tuple[Mapping[str, Value], ...]:
+    plain: tuple[Mapping[str, Value], ...] = _ANY if purposeful else ({},)
+    return tuple({**given, **_APPROVED} for given in plain) if approvable else plain
 
 
 def _check_digest(call: Call, raw: bytes) -> None:

@@ -65,6 +65,9 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "approval_rejected": (403, "Approval rejected"),
     "approval_expired": (403, "Approval expired"),
     "approval_used": (409, "Approval used"),
+    "approval_own": (403, "Own request"),
+    "approval_repeated": (409, "Decided already"),
+    "approvals_too_many": (429, "Too many requests for approval"),
     "custodians_required": (403, "Custodians required"),
     # what is asked for
     "not_found": (404, "Not found"),
@@ -158,10 +161,8 @@ PROBLEMS: dict[str, tuple[int, str]] = {
 NEVER_ANSWERED = frozenset(
     {
         "already_initialized",
+        "approval_forged",
         "approval_invalid",
-        "approval_own",
-        "approval_repeated",
-        "approvals_too_many",
         "bad_migration",
         "certificate_request_invalid",
         "certificate_unusable",

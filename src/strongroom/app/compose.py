@@ -16,6 +16,7 @@ from strongroom.app.callers import open_callers
 from strongroom.app.databases import target
 from strongroom.app.edge import Proxy
 from strongroom.app.elsewhere import dial, keys_elsewhere, payments_elsewhere
+from strongroom.app.four_eyes import open_approvals
 from strongroom.app.limiting import limiter, open_leases
 from strongroom.app.readiness import HouseReadiness
 from strongroom.app.roots import open_roots
@@ -43,8 +44,8 @@ Role = Literal["all", "api", "vault", "worker"]
 _BESIDE_KEYS = frozenset({"vault_database", "vault_committer", "journal_database"})
 _BESIDE_PAYMENTS = frozenset(
     {
-        "callers", "connectors", "detection", "identity", "leases", "ledger", "limiter",
-        "operators", "payments", "replays",
+        "approvals", "callers", "connectors", "detection", "identity", "leases", "ledger",
+        "limiter", "operators", "payments", "replays",
     }
 )  # fmt: skip
 
@@ -66,7 +67,7 @@ class House:
             role = "vault"  # a command beside the vault on its own host
         self.settings = settings
         self.role: Role = role
-        self.authorizer = Authorizer(mode=settings.mode)
+        self.authorizer = Authorizer(mode=settings.mode, four_eyes=settings.four_eyes.in_test)
         self.clock = SystemClock()
         self.metrics = Metrics()
         self.caller: Caller | None = None
@@ -210,8 +211,12 @@ class House:
         self.identity, self.callers = opened.identity, opened.callers
         self.replays, self.operators = opened.replays, opened.operators
         self.authorizer = Authorizer(
-            mode=self.settings.mode, refusals=self.identity.refusals, clock=self.clock
+            mode=self.settings.mode,
+            refusals=self.identity.refusals,
+            clock=self.clock,
+            four_eyes=self.settings.four_eyes.in_test,
         )
+        self.approvals = open_approvals(self)
 
     def _open_money(self) -> None:
         settings = self.settings
@@ -305,6 +310,7 @@ class House:
             callers=self.callers,
             authorizer=self.authorizer,
             limiter=self.limiter,
+            approvals=self.approvals,
             readiness=self.readiness,
             metrics=self.metrics,
         )

@@ -18,6 +18,7 @@ from uuid import UUID
 import msgspec
 
 from strongroom.app.edge import Proxy, Tls, refuse_odd_texts
+from strongroom.app.four_eyes_settings import FourEyesSettings
 from strongroom.app.limit_settings import LimitSettings
 from strongroom.gateways import GatewayAccount
 from strongroom.kernel.errors import StrongroomError
@@ -87,6 +88,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     vault_listener: VaultListener | None = None
     tls: Tls | None = None
     proxy: Proxy | None = None
+    four_eyes: FourEyesSettings = FourEyesSettings()
     databases: Mapping[str, str] = {}
     limits: LimitSettings = LimitSettings()
     data_dir: Path = Path(".")

@@ -24,6 +24,7 @@ REFUSALS_S = 1.0
 USAGE_S = 10.0
 ROTATION_S = 1.0
 CRYPTOPERIODS_S = 60.0
+FOUR_EYES_S = 60.0
 SCAN_S = 600.0
 """How often a daily scan is thought of, and how long after a start the first one is."""
 
@@ -60,6 +61,7 @@ class Workers:
         if house.role in ("all", "worker"):
             self._tasks += [
                 _every(RECOVERY_S, "recovery", house.payments.recover),
+                _every(FOUR_EYES_S, "four_eyes", house.approvals.expire),
                 _every(PURGE_S, "purge_payments", house.payments.purge),
                 _every(REPLAYS_S, "purge_replays", house.replays.purge),
                 _every(OPERATORS_S, "operators", house.operators.work),

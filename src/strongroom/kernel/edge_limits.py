@@ -137,3 +137,24 @@ FORWARDED_HOPS_MAX = 16
 
 CLIENT_CERT_HEADER_MAX_BYTES = 8_192
 """A client certificate handed on by a proxy: 1 to 3 kB in base64."""
+# --- four eyes, emergencies, access reviews ------------------------------------------------------
+
+FOUR_EYES_TTL_S = 15 * 60
+FOUR_EYES_TTL_MIN_S = 60
+FOUR_EYES_TTL_MAX_S = 60 * 60
+"""What was asked for is done within minutes, while the person who approved remembers it; nothing
+that waits longer than an hour is still the same situation."""
+
+FOUR_EYES_OPEN_MAX = 500
+FOUR_EYES_OPEN_EACH_MAX = 20
+"""Requests that wait, of everybody and of one requester: more are approved without being read."""
+
+FOUR_EYES_AGAIN_S = 24 * 60 * 60
+"""A request that is sent again under its idempotency key finds its approval for a day: long before
+the key itself is forgotten, after which it would do the work a second time."""
+
+FOUR_EYES_PARAMETERS_MAX_BYTES = 48 * 1024
+"""The parameters of one action: a thousand tokens of thirty characters with room to spare."""
+
+STEP_UP_AAL_MIN = 2
+"""Approving takes a second factor at least (PCI DSS 8.4.2)."""

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 from strongroom.kernel.conditions import EVERYWHERE, Condition
 from strongroom.kernel.errors import StrongroomError
-from strongroom.payments import creating, events, idempotency, operating, records, recovery
+from strongroom.payments import creating, events, operating, records, recovery
+from strongroom.payments import idempotency as keys
 from strongroom.payments.context import Context, as_refund
 from strongroom.payments.decide import Step, decide_capture, decide_refund
 from strongroom.payments.errors import Refusal, not_found
@@ -140,6 +141,15 @@ class Payments:
             )
         return answer
 
+    async def known(self, merchant: str, idempotency: Idempotency) -> Answer | None:
+        """Return the answer that this very request was given before, if it was carried out.
+
+        Raises:
+            StrongroomError: `idempotency_key_in_use`, `idempotency_key_reused`.
+        """
+        found = await keys.resolve(self._ctx.database, keys.first(merchant, idempotency))
+        return found if isinstance(found, Answer) else None
+
     async def get(self, merchant: str, payment_id: str) -> Payment:
         """Return a merchant's payment; raises `payment_not_found`."""
         return await self._ctx.payment(merchant, payment_id)
@@ -222,8 +232,8 @@ class Payments:
     async def purge(self) -> int:
         """Delete idempotency keys and gateway events past their retention; return how many."""
         now = self._ctx.now()
-        keys = await idempotency.purge(self._ctx.database, now)
-        return keys + await events.purge(self._ctx.database, now)
+        purged = await keys.purge(self._ctx.database, now)
+        return purged + await events.purge(self._ctx.database, now)
 
     async def _operate(
         self,

@@ -16,7 +16,7 @@ from strongroom.kernel.errors import StrongroomError
 from strongroom.storage.database import Database, Session
 
 ROOMS = (
-    "storage", "journal", "keys", "identity", "vault", "ledger", "payments", "detection",
+    "storage", "journal", "keys", "identity", "access", "vault", "ledger", "payments", "detection",
 )  # fmt: skip
 """Rooms that own tables, in the order their migrations run."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from strongroom.api.routes import (
+    approvals,
     books,
     gateways,
     journal,
@@ -22,6 +23,7 @@ ENDPOINTS = (
     *subjects.ENDPOINTS,
     *payments.ENDPOINTS,
     *refunds.ENDPOINTS,
+    *approvals.ENDPOINTS,
     *books.ENDPOINTS,
     *journal.ENDPOINTS,
     *gateways.ENDPOINTS,

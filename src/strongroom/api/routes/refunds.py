@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from strongroom.access import Value
+from strongroom.access.approvals import Parameter
+from strongroom.api.approving import APPROVAL_ERRORS, approved
 from strongroom.api.endpoint import Call, Endpoint, Reply
 from strongroom.api.model import ListAnswer, ProblemAnswer, RefundAnswer, RefundBody
 from strongroom.api.render import encode, refund_view
 from strongroom.api.routes.payments import KEY_ERRORS, answered
 from strongroom.api.strict import check_no_card_number
+from strongroom.payments import Answer
 
 
 async def create_refund(call: Call) -> Reply:
@@ -14,6 +18,9 @@ async def create_refund(call: Call) -> Reply:
     body: RefundBody = call.body
     if body.reason is not None:
         check_no_card_number(body.reason, param="reason")
+    known = await _alone_or_approved(call, body)
+    if known is not None:
+        return answered(known)
     return answered(
         await call.services.payments.refund(
             call.merchant,
@@ -24,6 +31,37 @@ async def create_refund(call: Call) -> Reply:
             idempotency=call.idempotency,
         )
     )
+
+
+async def _alone_or_approved(call: Call, body: RefundBody) -> Answer | None:
+    """Let a refund pass that one may give alone, or that was approved.
+
+    Refunds of one payment count together, so that a large one is not cut into small ones. Returns
+    the answer when the same request was carried out before: a repetition needs no new approval.
+    """
+    services, payment_id = call.services, call.params["payment_id"]
+    amount, context = body.amount or 0, dict[str, Value]()
+    if services.approvals.limits_refunds:
+        known = await services.payments.known(call.merchant, call.idempotency)
+        if known is not None:
+            return known
+        payment = await services.payments.get(call.merchant, payment_id)
+        amount = body.amount or payment.refundable_minor
+        before = payment.refunded_minor + payment.refunding_minor
+        context["alone_up_to"] = services.approvals.alone_up_to(payment.currency)
+        context["amount"] = before + amount
+    parameters: dict[str, Parameter] = {"amount": amount}
+    if body.reason is not None:
+        parameters["reason"] = body.reason
+    await approved(
+        call,
+        action="refund:create",
+        resource=payment_id,
+        parameters=parameters,
+        context={"amount": amount, **context},
+        used_for=call.idempotency.key,
+    )
+    return None
 
 
 async def list_refunds(call: Call) -> Reply:
@@ -46,6 +84,7 @@ ENDPOINTS = (
         answers={201: RefundAnswer, 402: ProblemAnswer},
         errors=(
             *KEY_ERRORS,
+            *APPROVAL_ERRORS,
             "payment_not_found",
             "payment_not_refundable",
             "amount_not_positive",
@@ -56,6 +95,7 @@ ENDPOINTS = (
             "gateway_unavailable",
         ),
         keyed=True,
+        approvable=True,
     ),
     Endpoint(
         method="GET",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from strongroom.api import problems
+from strongroom.api.approving import APPROVAL_ERRORS, judge
 from strongroom.api.endpoint import Call, Endpoint, Reply
 from strongroom.api.model import ListAnswer
 from strongroom.api.render import encode
@@ -15,7 +16,7 @@ from strongroom.api.token_model import (
 from strongroom.kernel.errors import StrongroomError
 from strongroom.vault import Revealed
 
-_ERRORS = ("purpose_required", "reveal_limit")
+_ERRORS = ("purpose_required", "reveal_limit", *APPROVAL_ERRORS)
 
 
 async def reveal_token(call: Call) -> Reply:
@@ -29,7 +30,7 @@ async def reveal_token(call: Call) -> Reply:
             token,
             principal=call.principal,
             purpose=body.purpose,
-            authorize=call.services.authorizer.check,
+            authorize=judge(call, resource=token, parameters={"purpose": body.purpose}),
             request_id=call.request,
         )
     except StrongroomError as error:
@@ -48,7 +49,11 @@ async def reveal_tokens(call: Call) -> Reply:
         body.tokens,
         principal=call.principal,
         purpose=body.purpose,
-        authorize=call.services.authorizer.check,
+        authorize=judge(
+            call,
+            resource="tokens",
+            parameters={"purpose": body.purpose, "tokens": list(body.tokens)},
+        ),
         request_id=call.request,
     )
     answer = ListAnswer(data=list(map(_shown, found)), has_more=False, url="/v1/tokens/reveal")
@@ -75,6 +80,7 @@ ENDPOINTS = (
         answers={200: RevealedAnswer},
         errors=(*_ERRORS, "token_not_found", "token_expired"),
         purposeful=True,
+        approvable=True,
     ),
     Endpoint(
         method="POST",
@@ -87,5 +93,6 @@ ENDPOINTS = (
         errors=(*_ERRORS, "token_not_found", "batch_too_large"),
         body_bytes_max=REVEAL_BODY_BYTES_MAX,
         purposeful=True,
+        approvable=True,
     ),
 )
