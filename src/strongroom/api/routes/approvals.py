@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from msgspec import Meta
+from msgspec import Meta, field
 
 from strongroom.access.approvals import Approval
 from strongroom.api.endpoint import Call, Endpoint, Owner, Reply
@@ -21,8 +21,12 @@ _Name = Annotated[str, Meta(pattern="^[a-z_]{1,40}$")]
 _Value = Annotated[str, Meta(pattern=text(0, 200))]
 _Values = Annotated[list[_Value], Meta(max_length=BATCH_REVEAL_MAX)]
 _Parameters = Annotated[
-    dict[_Name, _Value | int | bool | _Values | None],
+    dict[_Name, _Value | int | bool | None],
     data("confidential", max_length=10, description="Exactly what is to be done, by name."),
+]
+_Lists = Annotated[
+    dict[_Name, _Values],
+    data("confidential", max_length=4, description="The parameters that are lists of texts."),
 ]
 
 
@@ -32,6 +36,7 @@ class ApprovalBody(Wire, frozen=True, kw_only=True):
     action: Annotated[str, data("internal", pattern="^[a-z_]{1,31}:[a-z_]{1,32}$")]
     resource: Annotated[str, data("internal", pattern="^[A-Za-z0-9_:-]{1,100}$")]
     parameters: _Parameters
+    lists: _Lists = field(default_factory=dict)
     reason: Reason
     ttl_s: Annotated[
         int,
@@ -57,6 +62,7 @@ class ApprovalAnswer(Wire, frozen=True, kw_only=True):
     resource: Annotated[str, data("internal")]
     merchant: Annotated[str | None, data("internal")]
     parameters: _Parameters
+    lists: _Lists
     action_sha256: Annotated[
         str, data("internal", description="What a step-up for the decision is made for, in hex.")
     ]
@@ -79,7 +85,7 @@ async def request_approval(call: Call) -> Reply:
         action=body.action,
         merchant=call.owner,
         resource=body.resource,
-        parameters=body.parameters,
+        parameters={**body.parameters, **body.lists},
         reason=body.reason,
         ttl_s=body.ttl_s,
         request=call.request,
@@ -110,13 +116,15 @@ async def show_approval(call: Call) -> Reply:
 
 def shown(found: Approval, *, live: bool) -> ApprovalAnswer:
     """Return the wire form of a request."""
+    given = found.statement.parameters
     return ApprovalAnswer(
         id=found.id,
         state=found.state,
         action=found.action,
         resource=found.statement.resource,
         merchant=found.merchant,
-        parameters=dict(found.statement.parameters),
+        parameters={n: v for n, v in given.items() if not isinstance(v, list)},
+        lists={n: v for n, v in given.items() if isinstance(v, list)},
         action_sha256=found.action_sha256.hex(),
         requester=found.requester,
         reason=found.reason,
