@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import typer
 
-from tests.tidy.tree import ROOT, name_of, report, source, strings, texts
+from tests.tidy.tree import ROOT, name_of, nodes, report, source, strings, texts
 
 DECISIONS = ROOT / "docs" / "decisions"
 PAGES = {name: text for name, text in texts().items() if name.endswith(".md")}
@@ -65,19 +65,19 @@ def error_codes(tree: ast.Module) -> set[str]:
     """Codes given to StrongroomError or to a class that says it is one of its kind."""
     kinds = {"StrongroomError"} | {
         node.name
-        for node in ast.walk(tree)
+        for node in nodes(tree)
         if isinstance(node, ast.ClassDef)
         and any(isinstance(base, ast.Name) and base.id == "StrongroomError" for base in node.bases)
     }
     foreign = {
         id(inner)
-        for node in ast.walk(tree)
+        for node in nodes(tree)
         if isinstance(node, ast.ClassDef)
         and any(isinstance(base, ast.Name) and base.id in _BUILTIN_ERRORS for base in node.bases)
         for inner in ast.walk(node)
     }
     found = set()
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if not isinstance(node, ast.Call) or not node.args or id(node) in foreign:
             continue
         name = node.func.id if isinstance(node.func, ast.Name) else ""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ast
 
-from tests.tidy.tree import imports, report, source
+from tests.tidy.tree import imports, nodes, report, source
 
 WAYS_OUT = {"socket", "ssl", "http.client", "urllib.request", "urllib3", "aiohttp", "smtplib"}
 _CONNECTS = {"open_connection", "open_unix_connection", "create_connection"}
@@ -34,7 +34,7 @@ def ways_out(tree: ast.Module) -> list[str]:
     found = [f"{line}: imports {name}" for name, _, line in imports(tree) if name in WAYS_OUT]
     return found + [
         f"{node.lineno}: {node.attr}"
-        for node in ast.walk(tree)
+        for node in nodes(tree)
         if isinstance(node, ast.Attribute) and node.attr in _CONNECTS
     ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from tests.tidy.tree import parsed, report, source, texts
+from tests.tidy.tree import nodes, parsed, report, source, texts
 
 MODULE_LINES_MAX = 400
 TEST_LINES_MAX = 500
@@ -18,7 +18,7 @@ _NESTING = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.Match)
 def long_functions(tree: ast.Module) -> list[str]:
     return [
         f"{node.lineno}: {node.name} has {node.end_lineno - node.lineno + 1} lines"
-        for node in ast.walk(tree)
+        for node in nodes(tree)
         if isinstance(node, _FUNCTIONS)
         and node.end_lineno is not None
         and node.end_lineno - node.lineno + 1 > FUNCTION_LINES_MAX
@@ -40,7 +40,7 @@ def depth_of(node: ast.AST) -> int:
 def deep_functions(tree: ast.Module) -> list[str]:
     return [
         f"{node.lineno}: {node.name} nests {depth_of(node)} deep"
-        for node in ast.walk(tree)
+        for node in nodes(tree)
         if isinstance(node, _FUNCTIONS) and depth_of(node) > NESTING_MAX
     ]
 

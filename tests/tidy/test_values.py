@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from tests.tidy.tree import report, room_of, source
+from tests.tidy.tree import nodes, report, room_of, source
 
 MAY_REVEAL = {
     "api/routes/reveal.py": "the answer of a reveal: its last step",
@@ -68,12 +68,12 @@ def reveals(tree: ast.Module) -> list[int]:
     """
     verbs = {
         id(node.func)
-        for node in ast.walk(tree)
+        for node in nodes(tree)
         if isinstance(node, ast.Call) and (node.args or node.keywords)
     }
     return [
         node.lineno
-        for node in ast.walk(tree)
+        for node in nodes(tree)
         if isinstance(node, ast.Attribute) and node.attr == "reveal" and id(node) not in verbs
     ]
 
@@ -81,7 +81,7 @@ def reveals(tree: ast.Module) -> list[int]:
 def floats(tree: ast.Module) -> list[str]:
     """Float conversion, true division, rounding, and money names annotated as float."""
     found = []
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             if node.func.id in {"float", "round"}:
                 found.append(f"{node.lineno}: {node.func.id}()")

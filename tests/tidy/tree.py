@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 from functools import cache
 from pathlib import Path
 
@@ -53,8 +54,14 @@ def name_of(path: Path) -> str:
 
 @cache
 def parsed() -> dict[str, ast.Module]:
-    """Name → syntax tree of every Python file."""
-    return {name: ast.parse(text) for name, text in texts().items() if name.endswith(".py")}
+    """Name → syntax tree of every Python file; kept out of the collector's way, they stay."""
+    gc.disable()
+    trees = {name: ast.parse(text) for name, text in texts().items() if name.endswith(".py")}
+    for tree in trees.values():
+        nodes(tree)
+    gc.freeze()
+    gc.enable()
+    return trees
 
 
 @cache
@@ -74,10 +81,17 @@ def rooms() -> tuple[str, ...]:
     return tuple(sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py")))
 
 
+@cache
+def nodes(tree: ast.AST) -> tuple[ast.AST, ...]:
+    """Every node of a tree; walked once, because many tests look at every file."""
+    return tuple(ast.walk(tree))
+
+
+@cache
 def imports(tree: ast.Module) -> list[tuple[str, str, int]]:
     """(module, name, line) of every import; the name is empty for `import module`."""
     found = []
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.Import):
             found += [(alias.name, "", node.lineno) for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -85,28 +99,30 @@ def imports(tree: ast.Module) -> list[tuple[str, str, int]]:
     return found
 
 
+@cache
 def docstrings(tree: ast.Module) -> set[int]:
     """`id` of each constant that is a docstring or a comment-like string statement."""
     return {
         id(node.value)
-        for node in ast.walk(tree)
+        for node in nodes(tree)
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     }
 
 
+@cache
 def strings(tree: ast.Module) -> list[tuple[str, int]]:
     """(text, line) of every string that is not a docstring; f-strings with `{}` for their holes."""
     quiet = docstrings(tree)
     parts: set[int] = set()
     found = []
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.JoinedStr):
             parts |= {id(value) for value in node.values}
             pieces = [v.value if isinstance(v, ast.Constant) else "{}" for v in node.values]
             found.append(("".join(str(piece) for piece in pieces), node.lineno))
     return found + [
         (node.value, node.lineno)
-        for node in ast.walk(tree)
+        for node in nodes(tree)
         if isinstance(node, ast.Constant)
         and isinstance(node.value, str)
         and id(node) not in quiet | parts
