@@ -25,6 +25,7 @@ from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.secret import Secret
 from strongroom.keys import Keyring, LocalDesk
 from strongroom.storage import Committer, Database
+from tests.identity.support import House as Stored
 from tests.identity.support import MovableClock, hasher
 from tests.support.authenticator import Authenticator
 from tests.support.database import TestDatabase
@@ -51,6 +52,10 @@ class Desk:
         )
         return [msgspec.json.decode(row["body"]) for row in rows]
 
+    async def everything_stored(self) -> bytes:
+        """Every value of every row of every table, one after the other."""
+        return await Stored(None, self.owner).everything_stored()  # type: ignore[arg-type]
+
     async def reasons(self) -> list[str]:
         """Why callers were refused, as the journal says."""
         await self.identity.flush_refusals(final=True)
@@ -64,6 +69,29 @@ class Desk:
             actor="local:ada",
         )
         return view.id, code
+
+    async def stranger(self, login: str) -> Typist:
+        """Somebody at a device of their own who types a login."""
+        return Typist(self, login)
+
+    def watch(self, work: list[str]) -> None:
+        """Write down each password that is hashed and each code that is compared."""
+        proving = self.operators._proving
+        verified, desk = proving._passwords._verified, proving._context.desk
+
+        class Watched:
+            new_one_time_secret = desk.new_one_time_secret
+
+            async def match_one_time_code(self, *args: Any) -> int | None:
+                work.append("code")
+                return await desk.match_one_time_code(*args)
+
+        def hashed(*args: Any) -> bool:
+            work.append("hash")
+            return verified(*args)
+
+        proving._passwords._verified = hashed  # type: ignore[method-assign]
+        proving._context = msgspec.structs.replace(proving._context, desk=Watched())
 
     async def person(self, login: str, role: str = "operator-admin", **device: Any) -> Person:
         """Invite somebody, who enrolls with a passkey."""
@@ -137,7 +165,7 @@ class Typist:
         self.token: Secret[str] = Secret("")
 
     def code(self) -> str:
-        return pyotp.TOTP(self.secret).at(self.desk.clock.now())
+        return pyotp.TOTP(self.secret).at(self.desk.clock.now()) if self.secret else "000000"
 
     async def accept(self, code: Secret[str], password: str = PASSWORD) -> SignedIn:
         enrolling = self.desk.operators.enrolling

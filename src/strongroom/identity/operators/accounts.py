@@ -104,7 +104,7 @@ class Accounts:
         """
         if operator.startswith("opr_"):
             return (await self._stored(operator)).view
-        found = await records.account_by_login(self._context.database, names.spelled(operator))
+        found = await records.account_by_login(self._context.database, names.typed(operator))
         if found is None:
             raise errors.operator_not_found()
         return found.view

@@ -171,8 +171,9 @@ class Enrolling:
         Raises:
             StrongroomError: `step_up_refused`, `passkey_refused`.
         """
-        begun = await tickets.redeem(self._context, ticket, _ADD)
-        if begun is None or begun.about != f"{session.id} {session.session}":
+        mine = f"{session.id} {session.session}"
+        begun = await tickets.redeem(self._context, ticket, _ADD, about=mine)
+        if begun is None:
             raise errors.step_up_refused(Refusal.TICKET.value)
         made = passkeys.registered(self._context.world.party, begun.challenge, response)
         account = await records.account(self._context.database, uuid_of(session.id, "opr"))

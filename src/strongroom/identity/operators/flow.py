@@ -23,7 +23,7 @@ from strongroom.identity.operators.model import (
     StepUp,
     World,
 )
-from strongroom.identity.operators.names import spelled
+from strongroom.identity.operators.names import typed
 from strongroom.identity.operators.passwords import Passwords
 from strongroom.identity.operators.proving import Proving
 from strongroom.identity.operators.sessions import Sessions
@@ -37,7 +37,6 @@ from strongroom.kernel.secret import Secret
 from strongroom.storage import Change, Committer, Database, Verdict
 
 _SIGN_IN = "sign-in"
-_LOGIN_MAX = 64
 _STALE_RETRIES = 3
 
 
@@ -105,9 +104,7 @@ class Operators:
             login: what the person typed; empty when their passkey is to say who they are.
             source: the caller's address.
         """
-        ticket, text = await tickets.issue(
-            self._context, _SIGN_IN, about=spelled(login[:_LOGIN_MAX])
-        )
+        ticket, text = await tickets.issue(self._context, _SIGN_IN, about=typed(login))
         options = passkeys.sign_in_options(self._context.world.party, ticket.challenge)
         return Challenge(ticket=text, options=options)
 

@@ -17,6 +17,7 @@ _LOGIN = re.compile(
 )
 _LOGIN_MAX = 64
 _NAME_MAX = 100
+_NOBODY = "?"
 _LOOKS = str.maketrans({"0": "o", "1": "l", "i": "l", "5": "s", "8": "b", "q": "g"})
 _IGNORED = str.maketrans("", "", "._+-")
 _SHARED = frozenset(
@@ -32,6 +33,12 @@ _SCRIPTS = ("LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE")
 def spelled(login: str) -> str:
     """Return a login as it is compared: NFC and case folded. What was typed may be nonsense."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", login.strip()).casefold())
+
+
+def typed(login: str) -> str:
+    """Return what a person typed as a login: empty, one that may exist, or one that never does."""
+    found = spelled(login[: 2 * _LOGIN_MAX])
+    return found if not found or (_LOGIN.fullmatch(found) and len(found) <= _LOGIN_MAX) else _NOBODY
 
 
 def new_login(login: str) -> str:

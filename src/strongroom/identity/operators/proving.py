@@ -175,8 +175,10 @@ class Proving:
     async def _redeem(
         self, ticket: Secret[str], *, session: Principal, purpose: bytes
     ) -> tickets.Ticket:
-        begun = await tickets.redeem(self._context, ticket, _STEP_UP, purpose=purpose)
-        if begun is None or begun.about != _about(session):
+        begun = await tickets.redeem(
+            self._context, ticket, _STEP_UP, about=_about(session), purpose=purpose
+        )
+        if begun is None:
             raise self._step_up_refused(Refusal.TICKET, session)
         return begun
 

@@ -180,7 +180,7 @@ async def accounts(database: Database, *, after: UUID, limit: int) -> list[Accou
 async def idle(database: Database, *, since: datetime, limit: int) -> list[Account]:
     """Return active accounts that nobody used since a moment."""
     rows = await database.fetch(
-        _ACCOUNT + "WHERE o.status = 'active' AND coalesce(u.seen_at, o.created_at) < $1 "
+        _ACCOUNT + "WHERE o.status = 'active' AND coalesce(u.seen_at, o.created_at) <= $1 "
         "ORDER BY o.operator_id LIMIT $2",
         since,
         limit,

@@ -70,11 +70,16 @@ async def issue(
 
 
 async def redeem(
-    context: Context, text: Secret[str], kind: str, *, purpose: bytes = b""
+    context: Context,
+    text: Secret[str],
+    kind: str,
+    *,
+    about: str | None = None,
+    purpose: bytes = b"",
 ) -> Ticket | None:
     """Return the ticket and use it up; None when it is forged, over, used or for something else."""
     ticket = await _read(context, text.reveal())
-    if ticket is None or ticket.kind != kind:
+    if ticket is None or ticket.kind != kind or about not in (None, ticket.about):
         return None
     now = context.clock.now()
     if now.timestamp() >= ticket.until or not hmac.compare_digest(ticket.bound, _bound(purpose)):
