@@ -79,6 +79,13 @@ WHO_MAY = {
     "ceremony:take_part": "a",
     "metrics:read": "r a",
     "system:doctor": "r a",
+    "operator:list": "r a",
+    "operator:change_role": "a",
+    "operator:end_sessions": "a",
+    "operator:invite": "a",
+    "operator:leave": "a",
+    "operator:recover": "a",
+    "operator:unlock": "a",
     "root:change": "a",
     "system:init": "a",
     "system:migrate": "a",
@@ -118,6 +125,7 @@ OF_THE_INSTALLATION = {
         "key",
         "merchant",
         "metrics",
+        "operator",
         "root",
         "system",
         "webhook",
@@ -133,10 +141,11 @@ LOOKING = {
     "journal:verify", "journal:export", "checkpoint:read", "api_key:list", "merchant:list",
     "key:list", "metrics:read", "system:doctor", "client_key:read",
     "custodian:list", "approval:list", "finding:read", "certificate:list", "four_eyes:read",
-    "break_glass:read", "access_review:read",
+    "break_glass:read", "access_review:read", "operator:list",
 }  # fmt: skip
 CONTAINING = {
-    "api_key:revoke", "merchant:suspend", "merchant:resume", "four_eyes:request",
+    "api_key:revoke", "merchant:suspend", "merchant:resume", "four_eyes:request", "operator:leave",
+    "operator:end_sessions",
 }  # fmt: skip
 
 REVEALS = ("token:reveal", "token:reveal_batch")

@@ -34,8 +34,8 @@ OWN: dict[str, set[str]] = {
         "admin", "api_keys", "approvals", "ceremony", "ceremony_files", "certificates", "client",
         "client_keys", "command", "custodians", "demo", "doctor", "files", "findings",
         "first_payment", "health_machine", "health_root", "health_store", "installation",
-        "journal", "key_inventory", "key_rotation", "program", "receipt", "root_options", "roots",
-        "running", "sandbox", "scan", "show", "subjects", "vault",
+        "journal", "key_inventory", "key_rotation", "operators", "program", "receipt",
+        "root_options", "roots", "running", "sandbox", "scan", "show", "subjects", "vault",
     },
     "detection": {"archives", "files", "scan", "streams", "tables"},
     "gateways": {

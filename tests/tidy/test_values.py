@@ -13,6 +13,7 @@ MAY_REVEAL = {
     "app/sandboxing.py": "hands the sandbox gateway its own test secrets",
     "app/scanning.py": "this process's database logins, into the environment of the daily scan",
     "cli/api_keys.py": "shows a new API key once, or writes it into a file, mode 0600",
+    "cli/operators.py": "shows an invitation once, or writes it into a file, mode 0600",
     "cli/client.py": "the bearer header of the commands that call the API",
     "identity/operators/enrolling.py": "the secret of one-time codes, shown to its person once",
     "identity/operators/invitations.py": "the code of an invitation, to the keyed hash",
