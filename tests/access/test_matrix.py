@@ -46,8 +46,12 @@ WHO_MAY = {
     "api_key:create": "a",
     "api_key:list": "r a",
     "api_key:revoke": "a",
+    "signing_key:add": "a",
+    "signing_key:list": "r a",
+    "signing_key:revoke": "a",
     "merchant:create": "a",
     "merchant:list": "r a",
+    "merchant:level": "a",
     "merchant:suspend": "a",
     "merchant:resume": "a",
     "key:list": "r a",
@@ -134,18 +138,19 @@ OF_THE_INSTALLATION = {
 WITH_OR_WITHOUT_MERCHANT = {
     action
     for action in WHO_MAY
-    if action.split(":")[0] in {"journal", "checkpoint", "api_key", "four_eyes"}
+    if action.split(":")[0] in {"journal", "checkpoint", "api_key", "four_eyes", "signing_key"}
 }
 LOOKING = {
     "payment:read", "payment:list", "refund:read", "token:read", "ledger:read", "journal:read",
     "journal:verify", "journal:export", "checkpoint:read", "api_key:list", "merchant:list",
+    "signing_key:list",
     "key:list", "metrics:read", "system:doctor", "client_key:read",
     "custodian:list", "approval:list", "finding:read", "certificate:list", "four_eyes:read",
     "break_glass:read", "access_review:read", "operator:list",
 }  # fmt: skip
 CONTAINING = {
-    "api_key:revoke", "merchant:suspend", "merchant:resume", "four_eyes:request", "operator:leave",
-    "operator:end_sessions",
+    "api_key:revoke", "signing_key:revoke", "merchant:suspend", "merchant:resume",
+    "four_eyes:request", "operator:leave", "operator:end_sessions",
 }  # fmt: skip
 
 REVEALS = ("token:reveal", "token:reveal_batch")

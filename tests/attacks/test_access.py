@@ -50,6 +50,7 @@ MAY: dict[tuple[str, str], str] = {
     ("get", "/metrics"): "ra",
     ("get", "/v1/return/{merchant_id}/{payment_id}"): "*",
     ("post", "/v1/gateways/{gateway}/events"): "*",
+    ("post", "/v1/security/leaked-keys"): "*",
     ("get", "/health/live"): "*",
     ("get", "/health/ready"): "*",
     ("get", "/openapi.json"): "*",

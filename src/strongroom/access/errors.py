@@ -10,6 +10,14 @@ def permission_denied(public: str, *, detail: str) -> StrongroomError:
     return StrongroomError("permission_denied", public, detail=detail)
 
 
+def level_too_low(required: int) -> StrongroomError:
+    """Return `level_too_low`: the merchant demands stronger authentication than this."""
+    wanted = "a signed request" if required >= 3 else "a bound token, a certificate or a signature"
+    return StrongroomError(
+        "level_too_low", f"This merchant demands more than an API key: send {wanted}."
+    )
+
+
 def unknown_action(action: str) -> StrongroomError:
     """Return `unknown_action`: a route, command or call names an action that is not declared."""
     return StrongroomError(

@@ -21,6 +21,9 @@ from strongroom.kernel.decided import run_under
 DECISIONS_KEPT = 4_096
 """Answers remembered: about 2 MB, for more callers and actions than one process meets at a time."""
 
+BELOW_LEVEL = "deny-below-level"
+"""The one denial whose reason a caller is told: it knows its merchant's rule, and must act."""
+
 _DENIED = "The caller may not do that."
 _NAME_MERCHANT = "Operators must name the merchant in the Strongroom-Merchant header to do that."
 
@@ -85,6 +88,8 @@ class Authorizer:
         if not decision.allowed:
             run_under(None)
             self._note(decision, principal, source)
+            if BELOW_LEVEL in decision.policies:
+                raise errors.level_too_low(principal.required_level)
             raise errors.permission_denied(
                 _public(question), detail=" ".join(decision.policies) or "no policy permits it"
             )

@@ -20,7 +20,8 @@ from strongroom.api import errors, problems
 from strongroom.api.headers import JSON
 from strongroom.api.metrics import Metrics
 from strongroom.api.model import NoQuery
-from strongroom.identity import Callers, Identity, Principal
+from strongroom.identity import Arrival, Callers, Identity, Principal
+from strongroom.identity.api_keys import Leaks
 from strongroom.journal import Journal
 from strongroom.kernel.conditions import NEVER, Condition
 from strongroom.kernel.errors import StrongroomError
@@ -121,6 +122,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     journal: Journal
     identity: Identity
     callers: Callers
+    leaks: Leaks
     authorizer: Authorizer
     limiter: Limiter
     approvals: Approvals
@@ -158,9 +160,9 @@ class Call:
     """One request, checked: who asks, what for, with which typed body. Has no telling `repr`."""
 
     __slots__ = (
-        "action", "approval", "body", "content_digest", "headers", "idempotency", "inside",
-        "limit", "owner", "params", "principal", "query", "raw", "request", "services", "shared",
-        "source",
+        "action", "approval", "arrival", "body", "content_digest", "headers", "idempotency",
+        "inside", "limit", "owner", "params", "principal", "query", "raw", "request", "services",
+        "shared", "source",
     )  # fmt: skip
 
     def __init__(
@@ -178,6 +180,7 @@ class Call:
         self.query: Any = None
         self.raw = b""
         self.content_digest: bytes | None = None
+        self.arrival: Arrival | None = None
         self.limit: Spent | None = None
         self.inside: str | None = None
         self.approval: str | None = None

@@ -27,6 +27,11 @@ def body_not_allowed() -> StrongroomError:
     return StrongroomError("body_not_allowed", "This request takes no body.")
 
 
+def too_many_tokens(limit: int) -> StrongroomError:
+    """Return `batch_too_large`: more keys in a report than its sender may send at once."""
+    return StrongroomError("batch_too_large", f"A report may name {limit} keys.")
+
+
 def media_type() -> StrongroomError:
     """Return `unsupported_media_type`."""
     return StrongroomError("unsupported_media_type", "Send the body as application/json in UTF-8.")

@@ -49,6 +49,7 @@ async def admit(call: Call, endpoint: Endpoint, arrival: Arrival) -> None:
     call.action = endpoint.action
     source = call.source = arrival.source
     limiter = services.limiter
+    call.arrival = arrival
     if endpoint.public:
         if endpoint.limited is not Limited.NOT:
             call.limit = await limiter.admit(None, endpoint, source)

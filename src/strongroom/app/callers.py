@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from strongroom.access import ACTIONS
-from strongroom.app.elsewhere import RemoteHasher
+from strongroom.app.elsewhere import RemoteHasher, RemoteHashes, hashed
 from strongroom.identity import Callers, Identity
+from strongroom.identity.api_keys import Hashes, Leaks, partner_keys
 from strongroom.identity.operators import Operators, RelyingParty
 from strongroom.identity.replays import Replays
+from strongroom.identity.signatures import SignedRequests
+from strongroom.kernel.errors import StrongroomError
 
 if TYPE_CHECKING:
     from strongroom.app.compose import House
@@ -24,6 +28,8 @@ class OpenedCallers(msgspec.Struct, frozen=True, kw_only=True):
     callers: Callers
     replays: Replays
     operators: Operators
+    signed: SignedRequests
+    leaks: Leaks
 
 
 async def open_callers(house: House, stack: AsyncExitStack) -> OpenedCallers:
@@ -38,6 +44,7 @@ async def open_callers(house: House, stack: AsyncExitStack) -> OpenedCallers:
         house.committer,
         mode=house.settings.mode,
         hasher=hasher,
+        hashes=_hashes(house),
         known_scopes=ACTIONS,
         clock=house.clock,
     )
@@ -55,6 +62,49 @@ async def open_callers(house: House, stack: AsyncExitStack) -> OpenedCallers:
         clock=house.clock,
     )
     stack.push_async_callback(operators.close)
-    return OpenedCallers(
-        identity=identity, callers=Callers(identity), replays=replays, operators=operators
+    signed = SignedRequests(
+        house.database,
+        house.committer,
+        mode=house.settings.mode,
+        known_scopes=ACTIONS,
+        require_merchant=identity.find_merchant,
+        replays=replays,
+        refusals=identity.refusals,
+        usage=identity.usage,
+        clock=house.clock,
     )
+    stack.push_async_callback(signed.close)
+    return OpenedCallers(
+        identity=identity,
+        callers=Callers(identity, signed),
+        replays=replays,
+        operators=operators,
+        signed=signed,
+        leaks=_leaks(house, identity),
+    )
+
+
+def _leaks(house: House, identity: Identity) -> Leaks:
+    file = house.settings.leak_reports.github_keys_file
+    return Leaks(
+        identity.keys,
+        identity.proof,
+        mode=house.settings.mode,
+        hashes=_hashes(house),
+        partners={} if file is None else partner_keys(_text_of(house.settings.path(file))),
+        refusals=identity.refusals,
+    )
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text("ascii")
+    except (OSError, UnicodeDecodeError):
+        raise StrongroomError("settings_invalid", f"{path} cannot be read.") from None
+
+
+def _hashes(house: House) -> Hashes:
+    if not house.has_keys:
+        return RemoteHashes(house.desk, clock=house.clock)
+    peppers = house.keyring.api_key_hasher()
+    return lambda text: hashed(peppers.hashes(text))

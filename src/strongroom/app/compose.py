@@ -44,8 +44,8 @@ Role = Literal["all", "api", "vault", "worker"]
 _BESIDE_KEYS = frozenset({"vault_database", "vault_committer", "journal_database"})
 _BESIDE_PAYMENTS = frozenset(
     {
-        "approvals", "callers", "connectors", "detection", "identity", "leases", "ledger",
-        "limiter", "operators", "payments", "replays",
+        "approvals", "callers", "connectors", "detection", "identity", "leaks", "leases", "ledger",
+        "limiter", "operators", "payments", "replays", "signed",
     }
 )  # fmt: skip
 
@@ -210,6 +210,7 @@ class House:
         opened = await open_callers(self, self._stack)
         self.identity, self.callers = opened.identity, opened.callers
         self.replays, self.operators = opened.replays, opened.operators
+        self.signed, self.leaks = opened.signed, opened.leaks
         self.authorizer = Authorizer(
             mode=self.settings.mode,
             refusals=self.identity.refusals,
@@ -261,6 +262,11 @@ class House:
             "Card data found outside the vault that nobody has taken on.",
             self.detection.open_count,
         )
+        watch(
+            "api_keys_expiring",
+            "Living API keys that expire within two weeks.",
+            self.identity.keys.expiring,
+        )
 
     def _watch_keys(self, keyring: Keyring, rotation: Rotation) -> None:
         watch = self.metrics.watch
@@ -308,6 +314,7 @@ class House:
             journal=self.journal,
             identity=self.identity,
             callers=self.callers,
+            leaks=self.leaks,
             authorizer=self.authorizer,
             limiter=self.limiter,
             approvals=self.approvals,

@@ -19,6 +19,7 @@ import msgspec
 
 from strongroom.app.edge import Proxy, Tls, refuse_odd_texts
 from strongroom.app.four_eyes_settings import FourEyesSettings
+from strongroom.app.leak_settings import LeakReports
 from strongroom.app.limit_settings import LimitSettings
 from strongroom.gateways import GatewayAccount
 from strongroom.kernel.errors import StrongroomError
@@ -84,6 +85,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     patience_s: float = 30
     concurrency_max: int = 1024
     ff1_export: bool = False
+    leak_reports: LeakReports = LeakReports()
     vault: VaultAddress | None = None
     vault_listener: VaultListener | None = None
     tls: Tls | None = None

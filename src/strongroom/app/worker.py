@@ -20,6 +20,7 @@ RECOVERY_S = 0.5
 PURGE_S = 300.0
 REPLAYS_S = 30.0
 OPERATORS_S = 300.0
+IDLE_KEYS_S = 600.0
 REFUSALS_S = 1.0
 USAGE_S = 10.0
 ROTATION_S = 1.0
@@ -65,6 +66,8 @@ class Workers:
                 _every(PURGE_S, "purge_payments", house.payments.purge),
                 _every(REPLAYS_S, "purge_replays", house.replays.purge),
                 _every(OPERATORS_S, "operators", house.operators.work),
+                _every(IDLE_KEYS_S, "idle_keys", house.identity.keys.disable_idle),
+                _every(IDLE_KEYS_S, "idle_signing_keys", house.signed.keys.disable_idle),
             ]
         if house.has_keys and house.settings.has_every_login:
             self._tasks.append(_every(SCAN_S, "scan", self._scan, first_s=SCAN_S))

@@ -42,6 +42,7 @@ def register(app: typer.Typer) -> None:
     merchants = group(app, "merchants", "Merchants of this installation.")
     command(merchants, "merchants create", action="merchant:create")(create_merchant)
     command(merchants, "merchants list", action="merchant:list")(list_merchants)
+    command(merchants, "merchants level", action="merchant:level")(level_of_merchant)
     keys = group(app, "keys", "Encryption keys.")
     command(keys, "keys list", action="key:list")(list_keys)
     register_rotation(keys)
@@ -271,8 +272,38 @@ def list_merchants(data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False
         return found
 
     found = in_house(data_dir, work)
-    rows = [(m.id, m.name, m.status, m.created_at) for m in found]
-    emit(found, _shown(table, ("id", "name", "status", "created"), rows), as_json=as_json)
+    rows = [(m.id, m.name, m.status, _level_name(m), m.created_at) for m in found]
+    columns = ("id", "name", "status", "lowest level", "created")
+    emit(found, _shown(table, columns, rows), as_json=as_json)
+    return OK
+
+
+def _level_name(merchant: Any) -> str:
+    return str(merchant.required_level.name).lower().replace("_", "-")
+
+
+def level_of_merchant(
+    merchant: Annotated[str, typer.Argument(help="mer_…")],
+    level: Annotated[
+        Literal["api-key", "bound-token", "signed-request"],
+        typer.Argument(help="The least that its servers must prove themselves with."),
+    ],
+    reason: Annotated[str, typer.Option("--reason", help="Why; it stands in the journal.")],
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> int:
+    """Set the lowest level of authentication that a merchant takes, within a second."""
+    from strongroom.cli.installation import in_house
+    from strongroom.cli.show import emit
+    from strongroom.identity import Level
+
+    least = Level[level.upper().replace("-", "_")]
+
+    async def work(house: House, actor: str) -> Any:
+        return await house.identity.set_level(merchant, least, actor=actor, reason=reason)
+
+    set_to = in_house(data_dir, work)
+    emit(set_to, _lines([f"{set_to.id} takes {_level_name(set_to)} or more."]), as_json=as_json)
     return OK
 
 

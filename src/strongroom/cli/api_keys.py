@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ import typer
 
 from strongroom.cli.command import (
     DEFAULT_DATA_DIR,
+    FAILED,
     OK,
     AsJson,
     DataDir,
@@ -30,6 +32,15 @@ Merchant = Annotated[
 Kind = Literal[
     "secret", "publishable", "restricted", "service-reveal", "operator-read", "operator-admin"
 ]
+Networks = Annotated[
+    list[str] | None,
+    typer.Option("--network", help="Only from here, such as 192.0.2.0/24; may be repeated."),
+]
+Out = Annotated[
+    Path | None, typer.Option("--out", help="Write the key into this new file (mode 0600).")
+]
+_OVERLAP = re.compile(r"([1-9][0-9]{0,5})([mhd])")
+_UNIT = {"m": "minutes", "h": "hours", "d": "days"}
 _REVEAL_SCOPES = ("token:reveal", "token:reveal_batch")
 _PAGE = 100
 
@@ -39,7 +50,9 @@ def register(app: typer.Typer) -> None:
     keys = group(app, "api-keys", "API keys of merchants and operators.")
     command(keys, "api-keys create", action="api_key:create")(create)
     command(keys, "api-keys list", action="api_key:list")(list_keys)
+    command(keys, "api-keys rotate", action="api_key:create")(rotate)
     command(keys, "api-keys revoke", action="api_key:revoke")(revoke)
+    command(keys, "api-keys report", action="api_key:list")(report)
 
 
 def create(
@@ -53,9 +66,8 @@ def create(
     expires_days: Annotated[
         int | None, typer.Option("--expires-days", min=1, max=3650, help="Days it is good for.")
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Write the key into this new file (mode 0600).")
-    ] = None,
+    networks: Networks = None,
+    out: Out = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: AsJson = False,
 ) -> int:
@@ -64,10 +76,9 @@ def create(
 
     if kind.startswith("operator") == (merchant is not None):
         raise typer.BadParameter("give --merchant for a merchant's key, none for an operator's.")
-    if out is not None and out.exists():
-        raise typer.BadParameter(f"{out} exists already.")
+    _must_be_new(out)
     expires = None if expires_days is None else datetime.now(UTC) + timedelta(days=expires_days)
-    spec = _spec(kind, merchant, owner, scopes, expires)
+    spec = _spec(kind, merchant, owner, scopes, expires, tuple(networks or ()))
 
     async def work(house: House, actor: str) -> Any:
         return await house.identity.create_key(spec, actor=actor)
@@ -83,6 +94,7 @@ def _spec(
     owner: str,
     scopes: list[str] | None,
     expires_at: datetime | None,
+    networks: tuple[str, ...],
 ) -> KeySpec:
     from strongroom.identity import KeyKind, KeySpec
 
@@ -99,7 +111,13 @@ def _spec(
         owner=owner,
         scopes=frozenset(scopes) if scopes else None,
         expires_at=expires_at,
+        networks=networks,
     )
+
+
+def _must_be_new(out: Path | None) -> None:
+    if out is not None and out.exists():
+        raise typer.BadParameter(f"{out} exists already.")
 
 
 def _hand_out(view: KeyView, secret: Secret[str], out: Path | None, *, as_json: bool) -> None:
@@ -143,6 +161,64 @@ def list_keys(
     columns = ("id", "begins", "role", "owner", "status", "created", "expires", "last used")
     emit(found, lambda to: to.print(table(columns, rows)), as_json=as_json)
     return OK
+
+
+def rotate(
+    key_id: Annotated[str, typer.Argument(help="key_… as `api-keys list` shows it.")],
+    overlap: Annotated[
+        str, typer.Option("--overlap", help="How long both keys work: 30m, 24h, 7d.")
+    ] = "24h",
+    merchant: Merchant = None,
+    out: Out = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> int:
+    """Make an API key's successor; both work until the overlap ends."""
+    from strongroom.cli.installation import in_house
+
+    _must_be_new(out)
+    length = _overlap(overlap)
+
+    async def work(house: House, actor: str) -> Any:
+        return await house.identity.keys.rotate(merchant, key_id, overlap=length, actor=actor)
+
+    rotated = in_house(data_dir, work, merchant=merchant)
+    _hand_out(rotated.successor, rotated.secret, out, as_json=as_json)
+    ends = rotated.former.expires_at
+    sys.stderr.write(f"{key_id} works until {ends:%Y-%m-%dT%H:%M:%SZ}.\n")
+    return OK
+
+
+def _overlap(text: str) -> timedelta:
+    found = _OVERLAP.fullmatch(text)
+    if found is None:
+        raise typer.BadParameter("the overlap is a number and m, h or d, such as 24h.")
+    return timedelta(**{_UNIT[found[2]]: int(found[1])})
+
+
+def report(
+    older_than: Annotated[
+        int | None,
+        typer.Option("--older-than-days", min=1, help="Warn of keys that are older."),
+    ] = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> int:
+    """Show the age and idle time of every living key; exit 1 on warnings."""
+    from strongroom.cli.installation import in_house
+    from strongroom.cli.show import emit, table
+
+    async def work(house: House, actor: str) -> list[Any]:
+        return list(await house.identity.keys.report(older_than_days=older_than))
+
+    found = in_house(data_dir, work)
+    rows = [
+        (k.id, k.merchant, k.role, k.owner, k.age_days, k.idle_days, "; ".join(k.warnings))
+        for k in found
+    ]
+    columns = ("id", "merchant", "role", "owner", ">age (days)", ">idle (days)", "to do")
+    emit(found, lambda to: to.print(table(columns, rows)), as_json=as_json)
+    return FAILED if any(key.warnings for key in found) else OK
 
 
 def revoke(

@@ -1,4 +1,4 @@
-"""What `keys rotate client` and `keys compromise cek_…` do: keys to which clients encrypt cards."""
+"""What `keys rotate` does for keys that move no rows: those of clients, and the pepper."""
 
 from __future__ import annotations
 
@@ -32,6 +32,35 @@ def rotate(data_dir: Path, *, suite: str | None, approval: str | None, as_json: 
         return await house.keyring.client_keys.rotate(actor=actor, suite=suite)
 
     return _told(data_dir, work, as_json=as_json)
+
+
+def rotate_pepper(data_dir: Path, *, approval: str | None, as_json: bool) -> int:
+    """Make the next pepper of API keys; keys move to it as they are used."""
+    from strongroom.cli.installation import in_house
+    from strongroom.cli.show import emit
+    from strongroom.kernel.ids import id_from
+
+    async def work(house: House, actor: str) -> list[Any]:
+        await house.keyring.dual_control.redeem(
+            "keys:generate", {"level": "pepper"}, approval=approval, requester=actor
+        )
+        return list(await house.keyring.api_key_hasher().rotate(actor=actor))
+
+    made, former = (
+        {"id": id_from("svk", key.record.id), "version": key.record.version, "state": key.state}
+        for key in in_house(data_dir, work)
+    )
+    lines = (
+        f"{made['id']} is the new pepper (version {made['version']}).",
+        f"Later: strongroom keys destroy {former['id']}, once no API key needs it any more.",
+    )
+
+    def text(out: Console) -> None:
+        for line in lines:
+            out.print(line, soft_wrap=True)
+
+    emit({"pepper": made, "former": former}, text, as_json=as_json)
+    return OK
 
 
 def compromise(data_dir: Path, *, key: str, approval: str | None, as_json: bool) -> int:

@@ -87,7 +87,7 @@ def status(
 
 def rotate(
     level: Annotated[
-        Literal["root", "kek", "dek", "index", "client"],
+        Literal["root", "kek", "dek", "index", "client", "pepper"],
         typer.Argument(help="Which level of keys."),
     ],
     merchant: Annotated[
@@ -110,6 +110,8 @@ def rotate(
     """Replace keys while everything runs; a service that runs does the work."""
     if level == "client":
         return client_keys.rotate(data_dir, suite=suite, approval=approval, as_json=as_json)
+    if level == "pepper":
+        return client_keys.rotate_pepper(data_dir, approval=approval, as_json=as_json)
 
     async def start(house: House, actor: str) -> Job:
         payload = {"level": level, "merchant": merchant}
@@ -327,7 +329,8 @@ def _uses_left(key: KeyInfo) -> int | None:
 
 
 def _counts(key: KeyInfo, rows: bool) -> bool:
-    return rows and key.kind in ("kek", "dek", "index") and key.state != "destroyed"
+    pepper = key.purpose == "api-key-pepper"
+    return rows and (key.kind in ("kek", "dek", "index") or pepper) and key.state != "destroyed"
 
 
 def _warning(key: KeyInfo) -> str | None:

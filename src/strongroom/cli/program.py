@@ -27,6 +27,7 @@ from strongroom.cli.operators import register as _operators
 from strongroom.cli.roots import register as _roots
 from strongroom.cli.running import register as _running
 from strongroom.cli.scan import register as _scan
+from strongroom.cli.signing_keys import register as _signing_keys
 from strongroom.cli.subjects import register as _subjects
 from strongroom.cli.vault import register as _vault
 from strongroom.kernel.errors import StrongroomError
@@ -58,6 +59,7 @@ for _register in (
     _admin,
     _api_keys,
     _operators,
+    _signing_keys,
     _certificates,
     _journal,
     _custodians,

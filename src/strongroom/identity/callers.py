@@ -43,9 +43,9 @@ class Callers:
         if len(claiming) > 1:
             raise self._identity.refuse(Refusal.AMBIGUOUS, source=arrival.source)
         found = await claiming[0].authenticate(arrival)
-        if arrival.merchant is None:
-            return found
-        principal = await self._identity.named(found.principal, arrival.merchant)
+        principal = await self._identity.demanded(found.principal)
+        if arrival.merchant is not None:
+            principal = await self._identity.named(principal, arrival.merchant)
         return msgspec.structs.replace(found, principal=principal)
 
     async def _by_api_key(self, arrival: Arrival) -> Principal:

@@ -1,50 +1,43 @@
-"""The verbs of identity: accept a caller, make and revoke keys, keep merchants.
+"""The verbs of identity: accept a caller, keep merchants and what they demand of callers.
 
-Refused callers all read the same sentence when the reason is in the store; the reason itself goes
-to the journal. A key's text exists in the request that brings it and in the answer that makes it.
+API keys are kept and proved in `api_keys`; this is the door that other rooms know them by.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Sequence
-from datetime import datetime, timedelta
 from typing import Literal
 
 import msgspec
 
-from strongroom.identity import decide, errors, keytext, records
+from strongroom.identity import decide, errors, records
+from strongroom.identity.api_keys import ApiKeys, Hashed, Hashes, KeyProof
+from strongroom.identity.api_keys import records as key_records
+from strongroom.identity.levels import Levels
 from strongroom.identity.lookup import Lookup
 from strongroom.identity.model import (
     KeyRecord,
     KeySpec,
     KeyView,
+    Level,
     MerchantView,
     Mode,
     Principal,
     PrincipalKind,
     Refusal,
 )
-from strongroom.identity.refusals import Hasher, Refusals, Refused, hashed
+from strongroom.identity.refusals import Hasher, Refusals, hashed
+from strongroom.identity.usage import Usage
 from strongroom.journal import Entry, record
-from strongroom.kernel.clock import Clock, SystemClock, rfc3339_ms
+from strongroom.kernel.clock import Clock, SystemClock
 from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.ids import NIL_UUID, new_id, uuid_of
 from strongroom.kernel.limits import PAGE_LIMIT_MAX
 from strongroom.kernel.secret import Secret
 from strongroom.storage import Change, Committer, Database, Verdict
 
-USE_NOTED_EVERY = timedelta(minutes=1)
-"""Last use is for reviews of idle keys (PCI DSS 8.2.6): minutes are exact enough."""
-
 _STALE_RETRIES = 5
-_PUBLIC = {
-    Refusal.MISSING: "Send an API key in the Authorization header: 'Bearer sr_…'.",
-    Refusal.MALFORMED: "The Authorization header must be 'Bearer sr_…' with a complete API key.",
-    Refusal.WRONG_MODE: "The API key is for the other mode: test and live keys never mix.",
-    Refusal.AMBIGUOUS: "Send one kind of credential, not two.",
-}
-_PUBLIC_STORED = "The API key is not valid."
 
 
 class Identity:
@@ -56,6 +49,7 @@ class Identity:
         mode: the world this installation belongs to; keys of the other one are refused.
         hasher: keyed hash (HMAC-SHA-256) under the pepper; the pepper never enters the database,
             nor, where the vault runs alone, this process: then the hash is awaited.
+        hashes: the same under every pepper in use; without it there is one, the first.
         known_scopes: the names of all actions; app hands in those of `access`.
         clock: time.
         random_bytes: a CSPRNG.
@@ -69,19 +63,39 @@ class Identity:
         mode: Mode,
         hasher: Hasher,
         known_scopes: Collection[str],
+        hashes: Hashes | None = None,
         clock: Clock | None = None,
         random_bytes: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self._database = database
         self._committer = committer
         self._mode = mode
-        self._hasher = hasher
-        self._known_scopes = frozenset(known_scopes)
         self._clock = clock or SystemClock()
-        self._random_bytes = random_bytes
         self._lookup = Lookup(self._read, clock=self._clock)
-        self._used: dict[str, tuple[str | None, datetime]] = {}
+        self._levels = Levels(self._level_of, clock=self._clock)
+        hashes = hashes or _under_the_first(hasher)
+        self.usage = Usage(database)
         self.refusals = Refusals(committer, clock=self._clock, hasher=hasher)
+        self.keys = ApiKeys(
+            database,
+            committer,
+            mode=mode,
+            hashes=hashes,
+            known_scopes=known_scopes,
+            require_merchant=self.find_merchant,
+            lookup=self._lookup,
+            clock=self._clock,
+            random_bytes=random_bytes,
+        )
+        self.proof = KeyProof(
+            self.keys,
+            mode=mode,
+            hashes=hashes,
+            lookup=self._lookup,
+            usage=self.usage,
+            refusals=self.refusals,
+            clock=self._clock,
+        )
 
     async def close(self) -> None:
         """End background reads. Call `flush_refusals(final=True)` before."""
@@ -97,57 +111,19 @@ class Identity:
         Args:
             authorization: the whole header value.
             merchant: the `Strongroom-Merchant` header: the merchant an operator acts on.
-            source: the caller's address, for security events.
+            source: the caller's address: keys may be good from named networks only.
 
         Raises:
             StrongroomError: `unauthenticated`; `merchant_not_found` for a merchant that is not
                 there or not the caller's; `storage_unavailable` or `overloaded` when it cannot
                 be known now.
         """
-        if not authorization:
-            raise self.refuse(Refusal.MISSING, source=source)
-        presented = keytext.parse(authorization)
-        if presented is None:
-            raise self.refuse(Refusal.MALFORMED, source=source)
-        if presented.mode != self._mode:
-            raise self.refuse(Refusal.WRONG_MODE, source=source, presented=presented)
-        found = await self._lookup.find(await hashed(self._hasher, presented.text))
-        now = self._clock.now()
-        refusal = decide.refusal_of(found, now=now)
-        if refusal is not None or found is None:
-            raise self.refuse(
-                refusal or Refusal.UNKNOWN, source=source, presented=presented, found=found
-            )
-        self._note_used(found.principal, now)
-        if merchant is None:
-            return found.principal
-        return await self.named(found.principal, merchant)
+        principal = await self.proof.authenticate(authorization, source=source)
+        return principal if merchant is None else await self.named(principal, merchant)
 
-    def refuse(
-        self,
-        refusal: Refusal,
-        *,
-        source: str,
-        presented: keytext.Presented | None = None,
-        found: KeyRecord | None = None,
-    ) -> StrongroomError:
+    def refuse(self, refusal: Refusal, *, source: str) -> StrongroomError:
         """Count a refused caller and return the error to raise."""
-        subject, hint = "none", ""
-        if found is not None:
-            subject = found.principal.id
-        elif presented is not None:
-            subject, hint = presented.prefix, presented.hint
-        self.refusals.note(
-            Refused(
-                action="identity:api_key:reject",
-                reason=refusal.value,
-                subject=subject,
-                hint=hint,
-                merchant=None if found is None else found.principal.merchant,
-                source=source,
-            )
-        )
-        return errors.unauthenticated(_PUBLIC.get(refusal, _PUBLIC_STORED), detail=refusal.value)
+        return self.proof.refuse(refusal, source=source)
 
     async def named(self, principal: Principal, merchant: str) -> Principal:
         """Return the caller acting on the merchant it named.
@@ -164,11 +140,18 @@ class Identity:
             principal, merchant=found.id, suspended=found.status != "active"
         )
 
-    async def _read(self, digests: Sequence[bytes]) -> list[KeyRecord]:
-        return await records.by_hash(self._database, digests, mode=self._mode)
+    async def demanded(self, principal: Principal) -> Principal:
+        """Return a merchant's caller with the lowest level that its merchant takes."""
+        if principal.kind is not PrincipalKind.MERCHANT or principal.merchant is None:
+            return principal
+        level = await self._levels.of(principal.merchant)
+        return msgspec.structs.replace(principal, required_level=level)
 
-    def _note_used(self, principal: Principal, now: datetime) -> None:
-        self._used[principal.id] = (principal.merchant, now)
+    async def _level_of(self, merchant: str) -> Level:
+        return (await self.find_merchant(merchant)).required_level
+
+    async def _read(self, digests: Sequence[bytes]) -> list[KeyRecord]:
+        return await key_records.by_hash(self._database, digests, mode=self._mode)
 
     # --- housekeeping ----------------------------------------------------------------------------
 
@@ -177,49 +160,23 @@ class Identity:
         return await self.refusals.flush(final=final)
 
     async def flush_usage(self) -> int:
-        """Write when keys were last used, each at most once a minute; call every ten seconds."""
-        used, self._used = self._used, {}
-        if used:
-            rows = [
-                (records.tenant(merchant), uuid_of(key_id, "key"), at)
-                for key_id, (merchant, at) in sorted(used.items())
-            ]
-            await records.note_used(self._database, rows, at_most_every=USE_NOTED_EVERY)
-        return len(used)
+        """Write when keys were last used, and move used ones to the newest pepper."""
+        await self.proof.move_used()
+        return await self.usage.flush()
 
     # --- keys ------------------------------------------------------------------------------------
 
     async def create_key(
         self, spec: KeySpec, *, actor: str, request: str | None = None
     ) -> tuple[KeyView, Secret[str]]:
-        """Make a key; its text is in the answer and nowhere else, ever.
-
-        Raises:
-            StrongroomError: `invalid_parameter` for what no key may be, `merchant_not_found`.
-        """
-        now = self._clock.now()
-        spec = decide.checked(spec, known_scopes=self._known_scopes, now=now)
-        if spec.merchant is not None:
-            await self.find_merchant(spec.merchant)
-        text = keytext.generate(mode=self._mode, kind=spec.kind, random_bytes=self._random_bytes)
-        key = _view_of(spec, hint=keytext.hint_of(text), actor=actor, now=now)
-        change = Change()
-        records.add_key(change, key, await hashed(self._hasher, text.encode("ascii")))
-        record(change, _created(key, actor=actor, request=request), at=now)
-        await self._committer.submit(change)
-        return key, Secret(text)
+        """Make a key; see `ApiKeys.create`."""
+        return await self.keys.create(spec, actor=actor, request=request)
 
     async def list_keys(
         self, merchant: str | None, *, limit: int = PAGE_LIMIT_MAX, after: str | None = None
     ) -> list[KeyView]:
-        """Return a merchant's keys, oldest first; None lists the operators' keys."""
-        return await records.keys_after(
-            self._database,
-            records.tenant(merchant),
-            after=NIL_UUID if after is None else uuid_of(after, "key"),
-            limit=min(limit, PAGE_LIMIT_MAX),
-            now=self._clock.now(),
-        )
+        """Return a merchant's keys; see `ApiKeys.listed`."""
+        return await self.keys.listed(merchant, limit=limit, after=after)
 
     async def revoke_key(
         self,
@@ -230,38 +187,8 @@ class Identity:
         reason: str,
         request: str | None = None,
     ) -> KeyView:
-        """End a key; every process refuses it within a second. Revoking twice changes nothing.
-
-        Raises:
-            StrongroomError: `api_key_not_found`.
-        """
-        decide.check_text("reason", reason)
-        for _ in range(_STALE_RETRIES):
-            now = self._clock.now()
-            stored = await records.find_key(
-                self._database, records.tenant(merchant), uuid_of(key_id, "key"), now=now
-            )
-            if stored is None:
-                raise errors.api_key_not_found()
-            if stored.view.revoked_at is not None:
-                return stored.view
-            change = Change()
-            records.set_revoked(change, stored, at=now)
-            entry = Entry(
-                action="identity:api_key:revoke",
-                subject=key_id,
-                outcome="revoked",
-                reason=reason,
-                merchant=merchant,
-                actor=actor,
-                request=request,
-            )
-            record(change, entry, at=now)
-            verdict = await self._committer.submit(change)
-            self._lookup.forget(stored.hash)
-            if verdict is Verdict.COMMITTED:
-                return msgspec.structs.replace(stored.view, status="revoked", revoked_at=now)
-        raise errors.changed_meanwhile()
+        """End a key; see `ApiKeys.revoke`."""
+        return await self.keys.revoke(merchant, key_id, actor=actor, reason=reason, request=request)
 
     # --- merchants -------------------------------------------------------------------------------
 
@@ -325,6 +252,38 @@ class Identity:
         )
         return await self._set_status(entry, merchant, "active")
 
+    async def set_level(
+        self, merchant: str, level: Level, *, actor: str, reason: str, request: str | None = None
+    ) -> MerchantView:
+        """Set the lowest level of authentication that a merchant takes, within a second.
+
+        Raises:
+            StrongroomError: `merchant_not_found`, `invalid_parameter`.
+        """
+        if level is Level.NONE:
+            raise errors.invalid_parameter("level", "Every merchant demands a level.")
+        decide.check_text("reason", reason)
+        for _ in range(_STALE_RETRIES):
+            stored = await self._stored_merchant(merchant)
+            if stored.view.required_level == level:
+                return stored.view
+            change = Change()
+            records.set_level(change, stored, level)
+            entry = Entry(
+                action="identity:merchant:level",
+                subject=merchant,
+                outcome="raised" if level > stored.view.required_level else "lowered",
+                reason=reason,
+                facts={"level": int(level), "former": int(stored.view.required_level)},
+                merchant=merchant,
+                actor=actor,
+                request=request,
+            )
+            record(change, entry, at=self._clock.now())
+            if await self._committer.submit(change) is Verdict.COMMITTED:
+                return msgspec.structs.replace(stored.view, required_level=level)
+        raise errors.changed_meanwhile()
+
     async def _set_status(
         self, entry: Entry, merchant: str, status: Literal["active", "suspended"]
     ) -> MerchantView:
@@ -350,40 +309,13 @@ class Identity:
         return found
 
 
-def _view_of(spec: KeySpec, *, hint: str, actor: str, now: datetime) -> KeyView:
-    return KeyView(
-        id=new_id("key"),
-        merchant=spec.merchant,
-        kind=spec.kind,
-        role=spec.role,
-        scopes=None if spec.scopes is None else tuple(sorted(spec.scopes)),
-        owner=spec.owner,
-        hint=hint,
-        status="active",
-        created_at=now,
-        created_by=actor,
-        expires_at=spec.expires_at,
-        revoked_at=None,
-        last_used_at=None,
-    )
+def _under_the_first(hasher: Hasher) -> Hashes:
+    """Return the hashes of an installation with one pepper."""
 
+    async def hashes(text: bytes) -> list[Hashed]:
+        return [Hashed(pepper_version=1, digest=await hashed(hasher, text))]
 
-def _created(key: KeyView, *, actor: str, request: str | None) -> Entry:
-    """Return the entry of a key's creation; the owner's name stays out, it is personal."""
-    facts: dict[str, str | int | bool] = {"kind": key.kind.value, "role": key.role}
-    if key.scopes is not None:
-        facts["scopes"] = " ".join(key.scopes)
-    if key.expires_at is not None:
-        facts["expires_at"] = rfc3339_ms(key.expires_at)
-    return Entry(
-        action="identity:api_key:create",
-        subject=key.id,
-        outcome="created",
-        facts=facts,
-        merchant=key.merchant,
-        actor=actor,
-        request=request,
-    )
+    return hashes
 
 
 def _status_entry(

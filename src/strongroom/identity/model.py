@@ -117,17 +117,27 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What authentication reads of a stored key; `merchant_status` is None when there is none."""
+    """What authentication reads of a stored key; `merchant_status` is None when there is none.
+
+    `hash` is what it is found by. `networks` are where it may be used from, empty for everywhere.
+    `public_key` is that of a signing key.
+    """
 
     hash: bytes
     principal: Principal
     expires_at: datetime | None
     revoked_at: datetime | None
     merchant_status: str | None
+    networks: tuple[str, ...] = ()
+    pepper_version: int = 1
+    public_key: bytes = b""
 
 
 class KeySpec(msgspec.Struct, frozen=True, kw_only=True):
-    """A key somebody wants. `owner` says who answers for it (PCI DSS 8.2.2)."""
+    """A key somebody wants. `owner` says who answers for it (PCI DSS 8.2.2).
+
+    `networks` are where it may be used from, such as `192.0.2.0/24`; empty for everywhere.
+    """
 
     merchant: str | None
     kind: KeyKind
@@ -135,6 +145,7 @@ class KeySpec(msgspec.Struct, frozen=True, kw_only=True):
     owner: str
     scopes: frozenset[str] | None = None
     expires_at: datetime | None = None
+    networks: tuple[str, ...] = ()
 
 
 class KeyView(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,15 +164,18 @@ class KeyView(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None
+    networks: tuple[str, ...] = ()
+    replaces: str | None = None
 
 
 class MerchantView(msgspec.Struct, frozen=True, kw_only=True):
-    """A merchant of this installation."""
+    """A merchant of this installation; `required_level` is the lowest level it takes."""
 
     id: str
     name: str
     status: Literal["active", "suspended"]
     created_at: datetime
+    required_level: Level = Level.API_KEY
 
 
 class Refusal(enum.StrEnum):
@@ -175,3 +189,5 @@ class Refusal(enum.StrEnum):
     EXPIRED = "expired"
     SUSPENDED = "suspended"
     AMBIGUOUS = "ambiguous"
+    ADDRESS = "address"
+    """It came from where the key may not be used."""

@@ -158,3 +158,40 @@ FOUR_EYES_PARAMETERS_MAX_BYTES = 48 * 1024
 
 STEP_UP_AAL_MIN = 2
 """Approving takes a second factor at least (PCI DSS 8.4.2)."""
+
+KEY_NETWORKS_MAX = 50
+"""Networks of one key: more is a list that nobody reviews."""
+
+KEY_OVERLAP_MIN_S = 60
+KEY_OVERLAP_MAX_S = 30 * 24 * 3600
+"""How long a replaced key goes on working: time to hand the new one out, not to forget it."""
+
+KEY_IDLE_MAX_DAYS = 90
+"""Keys idle for so long are disabled (PCI DSS 8.2.6)."""
+
+KEY_IDLE_WARN_DAYS = 60
+KEY_EXPIRY_WARN_DAYS = 14
+"""From when on the report warns: two weeks are enough to rotate, a month to notice."""
+
+KEY_IDLE_BATCH = 100
+"""Idle keys disabled in one round of the worker."""
+
+SIGNATURE_WINDOW_MAX_S = 300
+"""Longest life of a signed request: a retry is signed anew."""
+
+SIGNATURE_SKEW_S = 30
+"""How far the clocks of a merchant and of ours may differ."""
+
+SIGNATURE_INPUT_MAX_CHARS = 1_024
+SIGNATURE_COMPONENTS_MAX = 16
+"""An honest signature names about eight parts in 400 characters."""
+
+LEAK_PARTNER_KEYS_MAX = 20
+"""Public keys of a partner: one in use and a few former ones."""
+
+LEAK_TOKENS_MAX = 100
+LEAK_TOKENS_OF_STRANGERS_MAX = 10
+"""Keys in one report; a stranger who holds more of ours sends more reports."""
+
+LEAK_REPORT_MAX_BYTES = 65_536
+"""A hundred tokens with the addresses where they were found."""

@@ -8,9 +8,9 @@ the rooms above get objects that seal, open, hash or sign.
 from strongroom.keys.client_keys import PublicClientKey
 from strongroom.keys.desk import KeyDesk, LocalDesk
 from strongroom.keys.flow import Keyring
-from strongroom.keys.material import DataKey, IndexKey, KeyedHash
+from strongroom.keys.material import DataKey, IndexKey
 from strongroom.keys.memory import harden_process, key_pages
-from strongroom.keys.model import Context, KeyInfo, Mode, RootProvider
+from strongroom.keys.model import Context, KeyHash, KeyInfo, Mode, RootProvider
 from strongroom.keys.one_time import OneTimeSecret
 from strongroom.keys.roots.sealed_file import SealedFileRoot
 from strongroom.keys.subjects import Shredded, ShredLedger
@@ -20,8 +20,8 @@ __all__ = [
     "DataKey",
     "IndexKey",
     "KeyDesk",
+    "KeyHash",
     "KeyInfo",
-    "KeyedHash",
     "Keyring",
     "LocalDesk",
     "Mode",

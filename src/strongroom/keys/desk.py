@@ -10,7 +10,7 @@ from typing import Protocol
 
 from strongroom.kernel.secret import Secret
 from strongroom.keys.flow import Keyring
-from strongroom.keys.model import KeyInfo
+from strongroom.keys.model import KeyHash, KeyInfo
 from strongroom.keys.one_time import OneTimeCodes, OneTimeSecret
 
 
@@ -19,6 +19,10 @@ class KeyDesk(Protocol):
 
     async def hash_api_key(self, text: Secret[bytes]) -> bytes:
         """Return the 32-byte keyed hash under the pepper, which stays where it is."""
+        ...
+
+    async def api_key_hashes(self, text: Secret[bytes]) -> list[KeyHash]:
+        """Return the keyed hashes under every pepper in use; new keys get the first."""
         ...
 
     async def inventory(self) -> list[KeyInfo]:
@@ -45,6 +49,10 @@ class LocalDesk:
     async def hash_api_key(self, text: Secret[bytes]) -> bytes:
         """Return the 32-byte keyed hash under the pepper."""
         return self._keyring.api_key_hasher()(text.reveal())
+
+    async def api_key_hashes(self, text: Secret[bytes]) -> list[KeyHash]:
+        """Return the keyed hashes under every pepper in use; new keys get the first."""
+        return self._keyring.api_key_hasher().hashes(text.reveal())
 
     async def inventory(self) -> list[KeyInfo]:
         """Return what may be known of every key."""

@@ -30,7 +30,7 @@ from strongroom.keys.envelope import named_key, world
 from strongroom.keys.format_key import FormatKey, format_key
 from strongroom.keys.foundation import prepare, service_key
 from strongroom.keys.listing import inventory
-from strongroom.keys.material import Allowance, DataKey, IndexKey, JournalSigner, KeyedHash
+from strongroom.keys.material import Allowance, DataKey, IndexKey, JournalSigner
 from strongroom.keys.model import (
     MAC,
     SIGNATURE,
@@ -41,12 +41,12 @@ from strongroom.keys.model import (
     RootProvider,
     StoredKey,
 )
+from strongroom.keys.peppers import Peppers
 from strongroom.keys.subjects import SubjectKeys
 from strongroom.keys.tables import INDEX, VISIBLE
 from strongroom.storage import Committer, Database
 
 JOURNAL_SIGNING = "journal-signing"
-API_KEY_PEPPER = "api-key-pepper"
 DUAL_CONTROL = "dual-control"
 CERTIFICATE_AUTHORITY = "certificate-authority"
 _log = logging.getLogger("strongroom.keys")
@@ -77,7 +77,7 @@ class Keyring:
         self._allowances: OrderedDict[UUID, Allowance] = OrderedDict()
         self._reserving: dict[UUID, asyncio.Lock] = {}
         self._signer: JournalSigner | None = None
-        self._hasher: KeyedHash | None = None
+        self._peppers: Peppers | None = None
         self._dual_control: DualControl | None = None
         self._seen = custody.seq
 
@@ -154,11 +154,11 @@ class Keyring:
             raise errors.key_not_usable("the keyring is closed")
         return self._signer
 
-    def api_key_hasher(self) -> KeyedHash:
-        """Return the keyed hash under which API keys are stored."""
-        if self._hasher is None:
+    def api_key_hasher(self) -> Peppers:
+        """Return the keyed hashes under which API keys are stored."""
+        if self._peppers is None:
             raise errors.key_not_usable("the keyring is closed")
-        return self._hasher
+        return self._peppers
 
     @property
     def dual_control(self) -> DualControl:
@@ -186,7 +186,9 @@ class Keyring:
         self.client_keys.forget()
         self.subjects.forget()
         self._custody.forget()
-        self._signer = self._hasher = self._dual_control = None
+        if self._peppers is not None:
+            self._peppers.forget()
+        self._signer = self._peppers = self._dual_control = None
 
     async def refresh(self) -> bool:
         """Forget held keys if any key changed, so that a rotation shows here too; for the worker.
@@ -201,6 +203,7 @@ class Keyring:
         for cache in (self._sealing, self._opening, self._index):
             cache.clear()
         self.subjects.forget()
+        await self.api_key_hasher().refresh()
         return True
 
     def hit_rate(self) -> float:
@@ -285,9 +288,7 @@ class Keyring:
         self._signer = JournalSigner(await self._custody.open(seed), name)
         if self._signer.public_key != seed.public_key:
             raise errors.key_not_usable("the journal key does not fit its public key")
-        pepper = await service_key(held, API_KEY_PEPPER, kek_purpose="token", algorithm=MAC)
-        clear = await self._custody.open(pepper)
-        self._hasher = KeyedHash(clear, pepper.record.version, b"api-key")
+        self._peppers = await Peppers.open(held)
 
     async def _open_dual_control(self, committer: Committer) -> None:
         stored = await service_key(self._custody, DUAL_CONTROL, kek_purpose="audit", algorithm=MAC)

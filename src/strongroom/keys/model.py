@@ -147,6 +147,16 @@ class KeyInfo(msgspec.Struct, frozen=True, kw_only=True):
     public_key: str | None = None
 
 
+class KeyHash(msgspec.Struct, frozen=True, array_like=True):
+    """A text's keyed hash under one version of the pepper of API keys."""
+
+    version: int
+    digest: bytes
+
+    def __repr__(self) -> str:
+        return f"KeyHash(v{self.version})"
+
+
 def new_key_id(mode: Mode) -> UUID:
     """Return a UUIDv7 whose last byte names the mode: `T` or `L`. 66 of its bits stay random."""
     return UUID(int=new_uuid7().int & ~0xFF | _MODE_MARK[mode])

@@ -195,6 +195,11 @@ async def service_keys(database: Database) -> list[StoredKey]:
     return [SERVICE.stored(row) for row in rows]
 
 
+async def hashes_under_pepper(database: Database, version: int) -> int:
+    """Return how many living API keys are hashed under a pepper."""
+    return int(await database.fetchval("SELECT keys.hashes_under_pepper($1)", version))
+
+
 async def client_keys(database: Database) -> list[StoredKey]:
     """Return all key pairs for client-side encryption, erased ones too: a dozen each year."""
     rows = await database.fetch(select(CLIENT) + "ORDER BY t.suite, t.version")

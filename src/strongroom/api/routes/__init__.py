@@ -10,6 +10,7 @@ from strongroom.api.routes import (
     payments,
     refunds,
     reveal,
+    security,
     service,
     subjects,
     tokens,
@@ -27,5 +28,6 @@ ENDPOINTS = (
     *books.ENDPOINTS,
     *journal.ENDPOINTS,
     *gateways.ENDPOINTS,
+    *security.ENDPOINTS,
     *service.ENDPOINTS,
 )

@@ -15,6 +15,7 @@ from strongroom.keys.custody import Custody
 from strongroom.keys.decide import may_become, may_destroy
 from strongroom.keys.model import AEAD, MAC, Draft, StoredKey
 from strongroom.keys.naming import PREFIX, entry_of, name_of
+from strongroom.keys.peppers import PURPOSE as PEPPER
 from strongroom.keys.records import Snapshot
 from strongroom.keys.rotation import steps
 from strongroom.keys.rotation.model import Cards, Level
@@ -100,13 +101,15 @@ async def _require_unused(custody: Custody, cards: Cards, key: StoredKey) -> Non
 
 
 async def count_references(custody: Custody, cards: Cards, key: StoredKey) -> int:
-    """Return how many rows still need a key: keys that it wraps, or cards."""
+    """Return how many rows still need a key: keys that it wraps, cards, or hashes of API keys."""
     made = key.record
     if made.kind == "kek":
         return await records.count_under(custody.database, made.id)
     if made.kind in ("dek", "index"):
         merchant = id_from("mer", UUID(made.owner))
         return (await cards.versions(made.kind, merchant)).get(made.version, 0)
+    if made.purpose == PEPPER:
+        return await records.hashes_under_pepper(custody.database, made.version)
     return 0
 
 

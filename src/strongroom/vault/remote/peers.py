@@ -30,7 +30,7 @@ _PAYING = frozenset(
         "vault.tokenize_encrypted_batch",
     }
 )
-_KEYS = frozenset({"keys.hash_api_key", "keys.inventory"})
+_KEYS = frozenset({"keys.api_key_hashes", "keys.hash_api_key", "keys.inventory"})
 _SIGNING_IN = frozenset({"keys.match_one_time_code", "keys.new_one_time_secret"})
 
 ROLES = {

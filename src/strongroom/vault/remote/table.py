@@ -27,6 +27,7 @@ READS = frozenset(
         "vault.describe",
         "vault.resolve",
         "vault.commitment",
+        "keys.api_key_hashes",
         "keys.hash_api_key",
         "keys.inventory",
         "keys.match_one_time_code",
