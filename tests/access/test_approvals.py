@@ -263,6 +263,18 @@ async def test_who_approved_must_still_be_an_administrator(office: Office) -> No
     assert (await office.use(asked))["approvals"] == 1
 
 
+async def test_a_leavers_open_requests_and_approvals_end(office: Office, owner: Database) -> None:
+    bob = office.operator(BOB)
+    own, approved, other = await office.ask(), await office.ask(bob), await office.ask(bob)
+    await office.approve(approved, ALICE)
+    assert await office.approvals.withdraw(ALICE) == 2
+    for asked, who in ((own, office.operator(ALICE)), (approved, bob)):
+        assert await refused(office.use(asked, who)) == "approval_expired"
+    await office.approve(other, CAROL)
+    assert await office.use(other, bob)
+    assert [entry["outcome"] for entry in await entries(owner, "expire")] == ["withdrawn"] * 2
+
+
 async def test_policies_are_asked_again_when_it_is_used(office: Office) -> None:
     asked = await office.ask()
     await office.approve(asked)

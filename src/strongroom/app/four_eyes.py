@@ -19,7 +19,7 @@ def open_approvals(house: House) -> Approvals:
         if house.has_keys
         else RemoteHasher(house.desk, clock=house.clock)
     )
-    return Approvals(
+    approvals = Approvals(
         house.database,
         house.committer,
         authorizer=house.authorizer,
@@ -28,3 +28,5 @@ def open_approvals(house: House) -> Approvals:
         clock=house.clock,
         refunds_alone_up_to=house.settings.four_eyes.refunds_alone_up_to,
     )
+    house.operators.accounts.on_leave.append(approvals.withdraw)
+    return approvals

@@ -265,6 +265,21 @@ class Approvals:
             ended += await self._rows.written(change)
         return ended
 
+    async def withdraw(self, person: str) -> int:
+        """End the open requests that a person made or approved, because they left; return how many.
+
+        What others approved for them is void, and what they approved for others is asked anew.
+        """
+        ended, now = 0, self._clock.now()
+        found = await records.of_person(self._rows.database, person, limit=_EXPIRED_AT_ONCE)
+        for stored in found:
+            change = Change()
+            end = End(how="expired", at=now, by=_ACTOR, reason="a person of it left")
+            records.add_end(change, stored.approval, end)
+            self._rows.journal(change, stored.approval, "expire", "withdrawn", actor=_ACTOR)
+            ended += await self._rows.written(change)
+        return ended
+
     # --- within ---
 
     async def _decided(

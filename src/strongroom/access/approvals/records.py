@@ -80,6 +80,14 @@ _PAGE = (
     "AND (NOT $3 OR (e.how IS NULL AND a.expires_at > $4)) ORDER BY a.id DESC LIMIT $5"
 )
 _LATE = _APPROVAL + "WHERE e.how IS NULL AND a.expires_at <= $1 ORDER BY a.expires_at LIMIT $2"
+_APPROVED_BY = (
+    "SELECT d.approval_id FROM iam.approval_decision d WHERE d.merchant_id = a.merchant_id "
+    "AND d.approval_id = a.id AND d.operator = $1"
+)
+_OF_PERSON = (
+    f"{_APPROVAL} WHERE e.how IS NULL AND (a.requester = $1 OR a.person = $1 "
+    f"OR EXISTS ({_APPROVED_BY})) ORDER BY a.id LIMIT $2"
+)
 _DECISIONS = (
     "SELECT operator, aal, proved_at, decided_at, reason, mac FROM iam.approval_decision "
     "WHERE merchant_id = $1 AND approval_id = $2 ORDER BY id"
@@ -194,6 +202,11 @@ async def page(
 async def late(database: Database, *, now: datetime, limit: int) -> list[Stored]:
     """Return requests whose time is over and whose end is not written yet."""
     return [_stored(row) for row in await database.fetch(_LATE, now, limit)]
+
+
+async def of_person(database: Database, person: str, *, limit: int) -> list[Stored]:
+    """Return open requests that a person made or approved."""
+    return [_stored(row) for row in await database.fetch(_OF_PERSON, person, limit)]
 
 
 async def decisions(database: Database, approval: Approval) -> list[tuple[Decided, bytes]]:
