@@ -2,7 +2,7 @@
 # PYTHON=... chooses the interpreter of .venv; ARGS=... is passed on to the command.
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check format bench lock clean
+.PHONY: help install run test fuzz check format bench lock clean
 ARGS ?=
 BIN := .venv/bin
 
@@ -19,6 +19,10 @@ run: ## start everything, take one payment, show receipt and proof, stay up (ARG
 test: ## run the tests (ARGS="tests/vault -x" narrows)
 	@scripts/bootstrap test
 	@$(BIN)/pytest $(ARGS)
+
+fuzz: ## fuzz every parser (ARGS="urls --seconds 600": one of them, for so long)
+	@scripts/bootstrap test
+	@$(BIN)/python -m tests.fuzz $(or $(ARGS),--seconds 60)
 
 check: ## lint, types, import contracts, house rules
 	@scripts/bootstrap test

@@ -30,6 +30,7 @@ def house(
     endpoints: Sequence[Endpoint],
     *,
     callers: Any = None,
+    authorizer: Any = None,
     limiter: Limiter | None = None,
     **settings: Any,
 ) -> Api:
@@ -37,7 +38,7 @@ def house(
     none: Any = None
     services = Services(
         payments=none, vault=none, ledger=none, journal=none, identity=none, callers=callers,
-        authorizer=none, approvals=none, limiter=limiter or limiter_of(), readiness=none,
+        authorizer=authorizer, approvals=none, limiter=limiter or limiter_of(), readiness=none,
         metrics=Metrics(),
     )  # fmt: skip
     return Api(services, ApiSettings(mode="test", **settings), endpoints, Shared({}))

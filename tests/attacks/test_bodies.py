@@ -227,8 +227,8 @@ def check_refusal(answer: Answer, texts: list[str]) -> None:
     """A refusal is a problem document in ASCII that repeats nothing of what was sent."""
     assert 400 <= answer.status < 500, answer.body
     assert answer.json["code"] in {
-        "text_not_printable", "invalid_parameter", "card_number_in_text", "invalid_json",
-        "invalid_encoding", "invalid_holder_name",
+        "text_not_printable", "text_not_normalized", "invalid_parameter", "card_number_in_text",
+        "invalid_json", "invalid_encoding", "invalid_holder_name",
     }  # fmt: skip
     told = json.dumps(answer.json, ensure_ascii=False)
     for text in texts:
@@ -251,16 +251,24 @@ def plant(line: Line, texts: list[str]) -> int:
     return len(texts)
 
 
+UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0\U000e0100-\U000e01ef]")
+
+
 def storable(text: str) -> bool:
     """What the edge takes: all that can be seen; written here anew, not taken from the edge."""
-    if len(text) > METADATA_MAX:
+    if len(text) > METADATA_MAX or unicodedata.normalize("NFC", text) != text:
+        return False
+    if UNSEEN.search(text):
         return False
     invisible = set("\u200b\u2060\ufeff\u061c\u200e\u200f") | {
         chr(c) for c in range(0x2028, 0x202F)
     }
     invisible |= {chr(c) for c in range(0x2060, 0x206A)} | {chr(c) for c in range(0xFFF9, 0x10000)}
     invisible |= {chr(c) for c in range(0xE0000, 0xE0080)}
-    return not any(unicodedata.category(c) in ("Cc", "Cs") or c in invisible for c in text)
+    visible = "\u200c\u200d"
+    return not any(
+        (unicodedata.category(c)[0] == "C" and c not in visible) or c in invisible for c in text
+    )
 
 
 def test_ten_thousand_hostile_strings_come_back_equal_or_are_refused(target: Stack) -> None:
@@ -269,7 +277,7 @@ def test_ten_thousand_hostile_strings_come_back_equal_or_are_refused(target: Sta
     corpus = [paired(next(source)) for _ in range(10_000)]
     good = [text for text in corpus if storable(text)]
     bad = [text[:METADATA_MAX] for text in corpus if not storable(text[:METADATA_MAX])]
-    assert len(good) > 3_000 and len(bad) > 500
+    assert len(good) > 2_000 and len(bad) > 500
     batches = [good[at : at + PER_CALL] for at in range(0, len(good), PER_CALL)]
     line = Line(target)
     try:

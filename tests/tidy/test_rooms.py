@@ -25,10 +25,11 @@ OWN: dict[str, set[str]] = {
     },
     "app": {
         "callers", "ceremonies", "compose", "credentials", "databases", "edge", "elsewhere",
-        "four_eyes", "four_eyes_settings", "handout", "hosting", "initialize", "leak_settings",
-        "lifeline", "limit_settings", "limiting", "people", "probing", "provisioning", "readiness",
-        "roots", "sandboxing", "scanning", "sealed_face", "serving", "settings", "share_out",
-        "supervisor", "unsealing", "worker",
+        "four_eyes", "four_eyes_settings", "handout", "hosting", "initialize",
+        "leak_settings", "lifeline", "limit_settings", "limiting", "logs", "people",
+        "probing", "provisioning", "readiness", "roots", "sandboxing", "scanning",
+        "sealed_face", "serving", "settings", "share_out", "supervisor", "unsealing",
+        "worker",
     },
     "cli": {
         "admin", "api_keys", "approvals", "ceremony", "ceremony_files", "certificates", "client",
@@ -52,8 +53,8 @@ OWN: dict[str, set[str]] = {
         "verify", "witness",
     },
     "kernel": {
-        "canonical", "clock", "conditions", "decided", "edge_limits", "ids", "limits", "money",
-        "ports", "screen", "secret",
+        "canonical", "clock", "conditions", "decided", "edge_limits", "escape", "ids", "limits",
+        "money", "ports", "screen", "secret",
     },
     "keys": {
         "anchor", "cache", "ceremony", "certificates", "client_keys", "custody", "desk",

@@ -30,7 +30,13 @@ _ALWAYS = (
     (b"strongroom-version", VERSIONS[0].encode()),
 )
 SECURITY = [*_ALWAYS, (b"content-security-policy", API_CSP)]
-PAGE_SECURITY = [*_ALWAYS, (b"content-security-policy", PAGE_CSP)]
+PAGE_SECURITY = [
+    *_ALWAYS,
+    (b"content-security-policy", PAGE_CSP),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"x-frame-options", b"DENY"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
+]
 
 
 def kept(seconds: int) -> list[tuple[bytes, bytes]]:

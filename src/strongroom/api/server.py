@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import cast
+from typing import Any, cast
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -45,7 +45,7 @@ BODY_TIMEOUT_S = 20
 WRITE_TIMEOUT_S = 30
 """How long a caller may let an answer lie before it is hung up on."""
 
-PIPELINED_MAX = 16
+PIPELINED_MAX = 64
 """Requests that wait on one connection; honest clients send the next one after the answer."""
 
 KEEP_ALIVE_S = 75
@@ -64,6 +64,7 @@ class BoundedProtocol(HttpToolsProtocol):
     workloads: frozenset[bytes] = frozenset()
     connected = False
     _peer: Peer | None = None
+    _running: RequestResponseCycle | None = None
     _stalled: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -81,6 +82,10 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._stalled is not None:
             self._stalled.cancel()
         self.released()
+        for cycle in (self._running, *(waiting for waiting, _ in self.pipeline)):
+            if cycle is not None and not cycle.response_complete:
+                cycle.disconnected = True  # uvicorn tells the newest request only
+                cycle.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -156,6 +161,10 @@ class BoundedProtocol(HttpToolsProtocol):
         super().resume_writing()
         if self._stalled is not None:
             self._stalled.cancel()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     @property
     def _answering(self) -> bool:

@@ -17,6 +17,7 @@ from pathlib import Path
 from strongroom.app.compose import House
 from strongroom.app.databases import target
 from strongroom.app.lifeline import hold_on
+from strongroom.app.logs import begin_logging
 from strongroom.app.settings import Settings, load, login_variables
 from strongroom.detection import Confidence, FileScanner, Finder, Report, scan_tables
 from strongroom.kernel.errors import StrongroomError
@@ -137,7 +138,7 @@ def main(arguments: list[str]) -> int:
     hold_on(options.lifeline)
     os.nice(_NICE)
     harden_process()
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
+    begin_logging()
     try:
         asyncio.run(run_due(load(options.data_dir)))
     except StrongroomError as error:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
-import logging
 import signal
 import socket
 import sys
@@ -21,6 +20,7 @@ from strongroom.api import Listener, TlsFiles, build
 from strongroom.app.compose import House, Role
 from strongroom.app.hosting import serving_vault
 from strongroom.app.lifeline import hold_on
+from strongroom.app.logs import begin_logging
 from strongroom.app.settings import Settings, load
 from strongroom.app.worker import Workers
 from strongroom.kernel.errors import StrongroomError
@@ -125,7 +125,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--lifeline", type=int, required=True)
     options = parser.parse_args(arguments)
     hold_on(options.lifeline)
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
+    begin_logging()
     try:
         given = options.fd if options.vault_fd is None else options.vault_fd
         sockets = [] if given is None else [socket.socket(fileno=given)]

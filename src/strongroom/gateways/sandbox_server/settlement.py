@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from strongroom.gateways.sandbox_server.cards import BEHAVIORS
 from strongroom.gateways.sandbox_server.model import ChargeRow, Kind, OperationStatus, Row
 from strongroom.gateways.sandbox_server.store import Store
+from strongroom.kernel.escape import csv_cell
 
 COLUMNS: Final = (
     "line", "type", "charge", "operation", "reference", "merchant_reference", "currency",
@@ -112,5 +113,7 @@ def _cells(store: Store, count: int, line: Line) -> tuple[object, ...]:
 
 def _csv(rows: list[tuple[object, ...]]) -> bytes:
     out = io.StringIO()
-    csv.writer(out, lineterminator="\r\n").writerows(rows)
+    csv.writer(out, lineterminator="\r\n").writerows(
+        [csv_cell(cell) for cell in row] for row in rows
+    )
     return out.getvalue().encode()
