@@ -8,10 +8,12 @@ import ssl
 import struct
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import pyotp
 import pytest
 
 from strongroom.kernel import limits
@@ -403,6 +405,23 @@ async def test_the_pepper_and_the_inventory_are_asked_from_the_vault(
     assert await caller.keys.hash_api_key(Secret(b"sr_test_sk_x")) == near(b"sr_test_sk_x")
     kinds = {key.kind for key in await caller.keys.inventory()}
     assert {"kek", "service"} <= kinds
+
+
+async def test_one_time_codes_are_compared_beside_the_keys(far: Far, installed: House) -> None:
+    """The API's host sees a secret once, to show it; from then on it can only ask about codes."""
+    keys = (await far.caller()).keys
+    made = await keys.new_one_time_secret("opr_a")
+    codes = pyotp.TOTP(made.secret.reveal())
+    now = installed.clock.now()
+    assert made.secret.reveal().encode() not in made.sealed
+    for drift_s, fits in ((0, True), (-30, True), (30, True), (-90, False), (90, False)):
+        code = Secret(codes.at(now + timedelta(seconds=drift_s)))
+        step = await keys.match_one_time_code("opr_a", made.sealed, code)
+        assert step == (int(now.timestamp()) + drift_s) // 30 if fits else step is None
+    with pytest.raises(StrongroomError, match="record_not_opened"):
+        await keys.match_one_time_code("opr_b", made.sealed, Secret(codes.at(now)))
+    with pytest.raises(StrongroomError, match="vault_verb_refused"):
+        await (await far.caller("worker")).keys.new_one_time_secret("opr_a")
 
 
 def _swallowed(line: Any) -> Any:

@@ -28,7 +28,7 @@ from strongroom.identity.operators.sessions import Sessions
 from strongroom.identity.operators.tries import Tries, Try
 from strongroom.kernel.edge_limits import CEREMONY_S
 from strongroom.kernel.errors import StrongroomError
-from strongroom.kernel.ids import uuid_of
+from strongroom.kernel.ids import NIL_UUID, uuid_of
 from strongroom.kernel.secret import Secret
 from strongroom.storage import Change, Verdict
 
@@ -185,9 +185,9 @@ class Proving:
     async def _count(
         self, account: Account | None, login: str, *, device: bytes, source: str
     ) -> Try:
-        known = account is not None and await self._sessions.knows(
-            account.uuid, device, since=account.sessions_from
-        )
+        now = self._context.clock.now()
+        who, since = (NIL_UUID, now) if account is None else (account.uuid, account.sessions_from)
+        known = await self._sessions.knows(who, device, since=since)
         return await self._tries.begin(login, device=device if known else None, source=source)
 
     async def _step(self, account: Account | None, code: Secret[str]) -> int | None:
@@ -210,14 +210,14 @@ class Proving:
         return await self._context.replays.first_use("operator_code", value, expires_at=over)
 
     async def _failed(self, account: Account | None, counted: Try) -> None:
-        """Write that an account rests from now on; the count itself stands already."""
-        if not counted.last or account is None:
+        """Write that a login rests from now on, be it one or not; the count stands already."""
+        if not counted.last:
             return
         change = Change()
         note(
             change,
             "lock",
-            account.view.id,
+            "none" if account is None else account.view.id,
             outcome="locked",
             actor="anonymous",
             at=self._context.clock.now(),
