@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from contextlib import nullcontext
+from datetime import UTC, datetime
 
 import pytest
 
@@ -76,6 +77,13 @@ WHO_MAY = {
     "access_review:read": "r a",
     "access_review:decide": "a",
     "access_review:close": "a",
+    "account:read": "",  # people in a session: tested below
+    "account:end_session": "",
+    "account:add_passkey": "",
+    "account:remove_passkey": "",
+    "account:link": "",
+    "operator:list": "r a",
+    "operator:invite": "a",
     "finding:read": "r a",
     "finding:scan": "a",
     "finding:resolve": "a",
@@ -83,10 +91,8 @@ WHO_MAY = {
     "ceremony:take_part": "a",
     "metrics:read": "r a",
     "system:doctor": "r a",
-    "operator:list": "r a",
     "operator:change_role": "a",
     "operator:end_sessions": "a",
-    "operator:invite": "a",
     "operator:leave": "a",
     "operator:recover": "a",
     "operator:unlock": "a",
@@ -119,6 +125,7 @@ OF_THE_INSTALLATION = {
     for action in WHO_MAY
     if action.split(":")[0]
     in {
+        "account",
         "approval",
         "certificate",
         "custodian",
@@ -146,11 +153,12 @@ LOOKING = {
     "signing_key:list",
     "key:list", "metrics:read", "system:doctor", "client_key:read",
     "custodian:list", "approval:list", "finding:read", "certificate:list", "four_eyes:read",
-    "break_glass:read", "access_review:read", "operator:list",
+    "break_glass:read", "access_review:read", "account:read", "operator:list",
 }  # fmt: skip
 CONTAINING = {
     "api_key:revoke", "signing_key:revoke", "merchant:suspend", "merchant:resume",
     "four_eyes:request", "operator:leave", "operator:end_sessions",
+    "account:end_session",
 }  # fmt: skip
 
 REVEALS = ("token:reveal", "token:reveal_batch")
@@ -346,3 +354,18 @@ def test_no_role_no_right() -> None:
         stranger = Principal(id="key_x", kind=kind, merchant=OWN, mode="test", roles=("root",))
         assert not allowed(nobody, action, OWN, purpose="law_enforcement")
         assert not allowed(stranger, action, OWN, purpose="law_enforcement")
+
+
+def test_people_in_a_session_look_after_their_own_account_and_nobody_else_does() -> None:
+    """Whatever the role: it is about the person. A stale second factor is enough to look only."""
+    now = datetime.now(UTC)
+    mine = [action for action in WHO_MAY if action.startswith("account:")]
+    for action, role in itertools.product(mine, ROLES):
+        operator = KIND[role] is PrincipalKind.OPERATOR
+        fresh = caller(role, merchant=None, session="ses_x", aal=2, mfa_at=now)
+        assert allowed(fresh, action, None) is operator, (action, role)
+        stale = caller(role, merchant=None, session="ses_x", aal=3)
+        calm = action in LOOKING | CONTAINING
+        assert allowed(stale, action, None) is (operator and calm), (action, role)
+        weak = caller(role, merchant=None, session="ses_x", aal=1, mfa_at=now)
+        assert not allowed(weak, action, None), (action, role)

@@ -24,8 +24,8 @@ OWN: dict[str, set[str]] = {
         "wire",
     },
     "app": {
-        "callers", "ceremonies", "compose", "credentials", "databases", "edge", "elsewhere",
-        "four_eyes", "four_eyes_settings", "handout", "hosting", "initialize",
+        "callers", "ceremonies", "compose", "console", "credentials", "databases", "edge",
+        "elsewhere", "four_eyes", "four_eyes_settings", "handout", "hosting", "initialize",
         "leak_settings", "lifeline", "limit_settings", "limiting", "logs", "people",
         "probing", "provisioning", "readiness", "roots", "sandboxing", "scanning",
         "sealed_face", "serving", "settings", "share_out", "supervisor", "unsealing",
@@ -39,14 +39,18 @@ OWN: dict[str, set[str]] = {
         "root_options", "roots", "running", "sandbox", "scan", "show", "signing_keys", "subjects",
         "vault",
     },
+    "console": {
+        "app", "assets", "confirm", "cookies", "forms", "headers", "page", "pages", "render",
+        "static", "templates",
+    },
     "detection": {"archives", "files", "scan", "streams", "tables"},
     "gateways": {
         "account", "declines", "reading", "registry", "sandbox", "sandbox_server", "signing",
         "stripe",
     },
     "identity": {
-        "api_keys", "arrivals", "callers", "keytext", "levels", "lookup", "operators", "refusals",
-        "replays", "signatures", "usage",
+        "api_keys", "arrivals", "callers", "keytext", "levels", "lookup", "oidc", "operators",
+        "refusals", "replays", "signatures", "usage",
     },
     "journal": {
         "audit", "export", "lazy", "note", "offline", "sequencer", "slices", "tree",
@@ -91,6 +95,7 @@ SIDE_DOORS = {
     "strongroom.keys.certificates": {"app", "cli"},
     "strongroom.vault.remote": {"app"},
     "strongroom.app.handout": {"cli"},
+    "strongroom.identity.oidc": {"app", "console"},
     "strongroom.gateways.sandbox_server": {"app", "cli"},
     "strongroom.keys.anchor": {"app", "cli"},
     "strongroom.keys.dual_control": {"app", "cli"},

@@ -90,6 +90,19 @@ class Api:
         """Whether connections from this address are a proxy's that the settings trust."""
         return self._proxies.trusts(address)
 
+    def source_of(self, scope: Scope) -> str:
+        """Return the address that a request comes from, for another face of this process."""
+        client = scope.get("client")
+        return self._proxies.source(client[0] if client else "", scope["headers"])
+
+    def told(self, error: Exception, *, request: str, route: str) -> tuple[int, StrongroomError]:
+        """Return an error as callers may see it, with its status; log what is our side's fault."""
+        shown = problems.shown(error) if isinstance(error, StrongroomError) else errors.internal()
+        status = problems.status_of(shown.code)
+        if status >= 500:
+            log.failure(error, request=request, route=route, status=status)
+        return status, shown
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
@@ -208,13 +221,8 @@ class Api:
 
     def _refusal(self, exchange: _Exchange, error: Exception) -> Reply:
         """Return the problem document of an error, and log what is our side's fault."""
-        told = errors.internal()
-        if isinstance(error, StrongroomError):
-            told = problems.shown(error)
-        status = problems.status_of(told.code)
-        if status >= 500:
-            route = exchange.endpoint.path if exchange.endpoint else "other"
-            log.failure(error, request=exchange.request, route=route, status=status)
+        route = exchange.endpoint.path if exchange.endpoint else "other"
+        status, told = self.told(error, request=exchange.request, route=route)
         body = problems.body(
             told,
             request=exchange.request,

@@ -18,8 +18,7 @@ from collections.abc import Callable, Iterator
 
 import uvicorn
 
-from strongroom.api.app import Api
-from strongroom.api.server import BoundedProtocol, server_config
+from strongroom.api.server import Application, BoundedProtocol, server_config
 from strongroom.api.tls import Contexts, TlsFiles
 from strongroom.kernel.edge_limits import (
     CONNECTIONS_MAX,
@@ -55,7 +54,9 @@ class Listener:
         StrongroomError: `certificate_unusable`, naming the file.
     """
 
-    def __init__(self, api: Api, sock: socket.socket, *, tls: TlsFiles | None = None) -> None:
+    def __init__(
+        self, api: Application, sock: socket.socket, *, tls: TlsFiles | None = None
+    ) -> None:
         self._api = api
         self._socket = sock
         self._contexts = None if tls is None else Contexts(tls)

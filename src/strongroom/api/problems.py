@@ -53,6 +53,10 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "recovery_not_found": (404, "Recovery not found"),
     "leak_report_unsigned": (401, "Report not signed by a partner"),
     "webhook_signature_invalid": (401, "Webhook signature invalid"),
+    "sso_refused": (403, "Single sign-on refused"),
+    "sso_already_linked": (409, "Identity linked already"),
+    "console_cross_site": (403, "Form of another site or session"),
+    "console_wrong_host": (421, "Not the console's address"),
     "permission_denied": (403, "Not permitted"),
     "level_too_low": (403, "Stronger authentication required"),
     "purpose_required": (422, "Purpose missing"),
@@ -143,6 +147,7 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     # try again later
     "sealed": (503, "Sealed"),
     "overloaded": (503, "Busy"),
+    "sso_unavailable": (503, "Identity provider unavailable"),
     "shutting_down": (503, "Shutting down"),
     "root_unavailable": (503, "Key provider unavailable"),
     "storage_unavailable": (503, "Storage unavailable"),

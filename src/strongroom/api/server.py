@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from strongroom.api import headers, problems
-from strongroom.api.app import Api
 from strongroom.api.arrival import PEER
 from strongroom.api.requestline import fault
 from strongroom.api.tls import peer_of
@@ -25,6 +24,10 @@ from strongroom.identity import Peer
 from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.ids import new_id
 from strongroom.kernel.limits import REQUEST_TIMEOUT_S
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 URL_BYTES_MAX = 4_096
 """A path has at most 512 bytes and a query 2 kB; the rest is room for gateways that return."""
@@ -52,6 +55,22 @@ KEEP_ALIVE_S = 75
 """How long an idle connection is kept: longer than the usual 60 s of proxies in front."""
 
 BACKLOG = 2_048
+
+
+class Application(Protocol):
+    """What is served: the API alone, or with another face of the process beside it."""
+
+    def trusts(self, address: str) -> bool:
+        """Whether connections from this address are a proxy's that the settings trust."""
+        ...
+
+    async def drain(self) -> bool:
+        """Refuse new requests and wait for those under way."""
+        ...
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request (ASGI 3)."""
+        ...
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -200,7 +219,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 def server_config(
-    api: Api,
+    api: Application,
     *,
     host: str = "127.0.0.1",
     port: int = 0,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from strongroom.access import ACTIONS
+from strongroom.app.console import console_origin
 from strongroom.app.elsewhere import RemoteHasher, RemoteHashes, hashed
 from strongroom.identity import Callers, Identity
 from strongroom.identity.api_keys import Hashes, Leaks, partner_keys
@@ -54,7 +55,7 @@ async def open_callers(house: House, stack: AsyncExitStack) -> OpenedCallers:
         house.database,
         house.committer,
         mode=house.settings.mode,
-        party=RelyingParty.from_url(house.settings.public_url),
+        party=RelyingParty.from_url(console_origin(house.settings)),
         hasher=hasher,
         refusals=identity.refusals,
         replays=replays,

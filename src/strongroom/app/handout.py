@@ -119,6 +119,7 @@ def _text(settings: Settings, role: str, vault: str, *, with_database: bool) -> 
         f'installation = "{settings.installation}"',
         f'mode = "{settings.mode}"',
         f"public_url = {_quoted(settings.public_url)}",
+        f"console_url = {_quoted(settings.console_url)}",
         f"behind_tls = {_quoted(settings.behind_tls)}",
         f"default_gateway = {_quoted(settings.default_gateway)}",
         f"cors_origins = {_quoted(settings.cors_origins)}",
@@ -135,7 +136,7 @@ def _text(settings: Settings, role: str, vault: str, *, with_database: bool) -> 
         lines += ["", "[databases]", f'strongroom_pay = "{DATABASE_FILE}"']
     lines += _limits(settings.limits)
     if role == "api":
-        lines += _edge(settings)
+        lines += _edge(settings) + _oidc(settings)
     for gateway in settings.gateways:
         webhooks = tuple(Path(name).name for name in gateway.webhook_secret_files)
         lines += [
@@ -189,6 +190,18 @@ def _edge(settings: Settings) -> list[str]:
         given = msgspec.to_builtins(settings.proxy)
         lines += [f"{name} = {_quoted(value)}" for name, value in given.items()]
     return lines
+
+
+def _oidc(settings: Settings) -> list[str]:
+    """Return the `[oidc]` table; its files stay where they are, on this machine."""
+    if settings.oidc is None:
+        return []
+    given = msgspec.to_builtins(settings.oidc)
+    for name in ("client_secret_file", "ca_file"):
+        if given[name] is not None:
+            given[name] = str(settings.path(given[name]))
+    known = {name: value for name, value in given.items() if value is not None}
+    return ["", "[oidc]", *(f"{name} = {_inline(value)}" for name, value in known.items())]
 
 
 def _quoted(value: object) -> str:

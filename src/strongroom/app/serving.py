@@ -18,6 +18,7 @@ from typing import get_args
 
 from strongroom.api import Listener, TlsFiles, build
 from strongroom.app.compose import House, Role
+from strongroom.app.console import Faces, open_console
 from strongroom.app.hosting import serving_vault
 from strongroom.app.lifeline import hold_on
 from strongroom.app.logs import begin_logging
@@ -67,7 +68,8 @@ async def _serving_http(
 ) -> AsyncIterator[asyncio.Future[None]]:
     """Answer HTTP for the block; yields what is done when the server ended by itself."""
     api = build(house.services(), house.api_settings())
-    listener = Listener(api, sockets[0], tls=_tls_files(house.settings))
+    faces = Faces(api, open_console(house, api))
+    listener = Listener(faces, sockets[0], tls=_tls_files(house.settings))
     serving = asyncio.create_task(listener.serve())
     try:
         yield serving

@@ -22,6 +22,7 @@ from strongroom.app.four_eyes_settings import FourEyesSettings
 from strongroom.app.leak_settings import LeakReports
 from strongroom.app.limit_settings import LimitSettings
 from strongroom.gateways import GatewayAccount
+from strongroom.identity.oidc import OidcSpec
 from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.secret import Secret
 from strongroom.keys.roots import RootSpec, SealedFileSpec
@@ -72,6 +73,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     installation: UUID
     mode: Mode
     public_url: str = ""
+    console_url: str = ""
     behind_tls: bool = False
     root_file: str = "root.json"
     root_key_file: str | None = "root.key"
@@ -91,6 +93,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     tls: Tls | None = None
     proxy: Proxy | None = None
     four_eyes: FourEyesSettings = FourEyesSettings()
+
+    oidc: OidcSpec | None = None
     databases: Mapping[str, str] = {}
     limits: LimitSettings = LimitSettings()
     data_dir: Path = Path(".")

@@ -195,3 +195,46 @@ LEAK_TOKENS_OF_STRANGERS_MAX = 10
 
 LEAK_REPORT_MAX_BYTES = 65_536
 """A hundred tokens with the addresses where they were found."""
+
+
+OIDC_LOGIN_S = 600
+"""How long a person may take at the identity provider, second factor and all."""
+
+OIDC_SKEW_S = 60
+"""How far a provider's clock may be from ours; more hides expired tokens."""
+
+OIDC_DOCUMENT_MAX_BYTES = 131_072
+"""Discovery documents are about 5 kB, key sets with certificate chains about 20 kB."""
+
+OIDC_TOKEN_MAX_CHARS = 32_768
+"""An ID token with some hundred groups is about 16 kB."""
+
+OIDC_KEYS_MAX = 64
+"""Providers publish two to ten keys; each is looked at for every token without a key id."""
+
+OIDC_KEPT_S = 900
+"""How long a discovery document and a key set are believed: a withdrawn key ends within it."""
+
+OIDC_REFRESH_S = 30
+"""An unknown key id fetches the key set anew at most so often: a forger cannot make us ask."""
+
+OIDC_TIMEOUT_S = 5.0
+"""How long one request to a provider may take; a person waits for up to three."""
+
+OIDC_CODE_MAX_CHARS = 2_048
+"""Codes are opaque; real ones have up to about 1,500 characters."""
+
+OIDC_LINKS_MAX = 5
+"""Identities that one operator may link: a few providers over the years, no more."""
+
+CONSOLE_FORM_MAX_BYTES = 65_536
+"""A new passkey with a long chain of attestation is about 10 kB, form-encoded twice that."""
+
+CONSOLE_QUERY_MAX_BYTES = 4_000
+"""A code of an identity provider may have 2,000 characters; the URL itself may have 4,096."""
+
+CONSOLE_CONCURRENCY_MAX = 64
+"""People click; a process that makes more pages at once is being flooded."""
+
+CONSOLE_TIMEOUT_S = 20.0
+"""A sign-in may wait for an identity provider three times five seconds."""

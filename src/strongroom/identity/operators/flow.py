@@ -6,6 +6,8 @@ are kept in `accounts.py`, factors are enrolled in `enrolling.py`, both reached 
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from strongroom.identity.model import Mode, Principal
 from strongroom.identity.operators import decide, errors, passkeys, records, tickets
 from strongroom.identity.operators.accounts import Accounts
@@ -17,6 +19,8 @@ from strongroom.identity.operators.model import (
     Account,
     Challenge,
     Method,
+    OperatorRole,
+    Outside,
     Refusal,
     RelyingParty,
     SignedIn,
@@ -169,13 +173,22 @@ class Operators:
         return done
 
     async def finish_external(
-        self, operator: str, *, aal: int, device: Secret[str], source: str
+        self,
+        operator: str,
+        *,
+        aal: int,
+        role: OperatorRole,
+        mfa_at: datetime | None,
+        device: Secret[str],
+        source: str,
     ) -> SignedIn:
         """Start the session of a person whom a trusted identity provider has just named.
 
         Args:
             operator: the account that the provider's subject is linked to.
             aal: what the provider proved: 1 without a second factor, else 2.
+            role: what the provider's groups are worth; the weaker of it and the account's counts.
+            mfa_at: when the person showed their factors there, if the provider says so.
             device: the browser's secret.
             source: the caller's address.
 
@@ -188,7 +201,13 @@ class Operators:
             raise self._refused(Refusal.UNKNOWN, source=source)
         self._check_open(account, source=source)
         done = await self._signed_in(
-            Change(), account, device=bound, method="oidc", aal=min(aal, CODE_AAL), source=source
+            Change(),
+            account,
+            device=bound,
+            method="oidc",
+            aal=min(aal, CODE_AAL),
+            source=source,
+            outside=Outside(role=role, mfa_at=mfa_at),
         )
         if done is None:
             raise self._refused(Refusal.NOT_ACTIVE, account, source=source)
@@ -282,11 +301,12 @@ class Operators:
         method: Method,
         aal: int,
         source: str,
+        outside: Outside | None = None,
     ) -> SignedIn | None:
         """Start a session with what else a Change holds; None when somebody was faster."""
         now = self._context.clock.now()
         started = await self._sessions.start(
-            change, account.uuid, device=device, method=method, aal=aal
+            change, account.uuid, device=device, method=method, aal=aal, outside=outside
         )
         records.set_seen(change, account.uuid, at=now)
         facts: dict[str, str | int | bool] = {"method": method, "aal": aal, "session": started.id}

@@ -112,6 +112,13 @@ class SignedIn(msgspec.Struct, frozen=True, kw_only=True):
     aal: int
 
 
+class Outside(msgspec.Struct, frozen=True, kw_only=True):
+    """What an identity provider says of a person: the most their session may be worth."""
+
+    role: OperatorRole
+    mfa_at: datetime | None
+
+
 class StepUp(msgspec.Struct, frozen=True, kw_only=True):
     """A person just proved to be there, for one purpose and in one session."""
 

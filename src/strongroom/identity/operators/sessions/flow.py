@@ -18,7 +18,13 @@ from strongroom.identity.lookup import Lookup
 from strongroom.identity.model import Principal, PrincipalKind
 from strongroom.identity.operators import errors
 from strongroom.identity.operators.context import Context, note
-from strongroom.identity.operators.model import Method, Refusal, SessionRecord, SessionView
+from strongroom.identity.operators.model import (
+    Method,
+    Outside,
+    Refusal,
+    SessionRecord,
+    SessionView,
+)
 from strongroom.identity.operators.sessions import records
 from strongroom.identity.operators.sessions.decide import IDLE, LIFETIME, refusal_of
 from strongroom.identity.operators.tickets import is_device
@@ -63,12 +69,30 @@ class Sessions:
         return await self._context.keyed(b"device", device.reveal().encode())
 
     async def start(
-        self, change: Change, operator: UUID, *, device: bytes, method: Method, aal: int
+        self,
+        change: Change,
+        operator: UUID,
+        *,
+        device: bytes,
+        method: Method,
+        aal: int,
+        outside: Outside | None = None,
     ) -> Started:
-        """Add a new session to a Change."""
+        """Add a new session to a Change; its person has just shown the second factor, here."""
         token = Secret(secrets.token_urlsafe(_TOKEN_BYTES))
         uuid, digest, now = new_uuid7(), await self._hash(token), self._context.clock.now()
-        records.add(change, uuid, operator, digest, device=device, method=method, aal=aal, at=now)
+        records.add(
+            change,
+            uuid,
+            operator,
+            digest,
+            device=device,
+            method=method,
+            aal=aal,
+            at=now,
+            mfa_at=now if outside is None else outside.mfa_at,
+            role=None if outside is None else outside.role,
+        )
         return Started(id=id_from("ses", uuid), token=token)
 
     async def accept(self, token: Secret[str], *, device: Secret[str], source: str) -> Principal:

@@ -24,6 +24,7 @@ SESSION = Insert(
         "mfa_at": _WHEN,
         "started_at": _WHEN,
         "seen_at": _WHEN,
+        "role": "text",
         "version": "int4",
     },
 )
@@ -34,8 +35,10 @@ SESSION_RENEWED = Guard(
 )
 SESSION_ENDED = Guard("iam.operator_session", keys={"id": "uuid"}, sets={"ended_at": _WHEN})
 _SESSION = """
-SELECT s.hash, s.id AS uuid, s.operator_id, o.role, o.status, s.device, s.aal, s.mfa_at,
-       s.started_at, s.seen_at, s.ended_at, o.sessions_from, s.version, s.method
+SELECT s.hash, s.id AS uuid, s.operator_id,
+       CASE WHEN s.role = 'operator-read' THEN s.role ELSE o.role END AS role,
+       o.status, s.device, s.aal, s.mfa_at, s.started_at, s.seen_at, s.ended_at,
+       o.sessions_from, s.version, s.method
 FROM iam.operator_session s JOIN iam.operator o ON o.operator_id = s.operator_id
 WHERE """
 _SEEN_MANY = """
@@ -55,9 +58,11 @@ def add(
     method: Method,
     aal: int,
     at: datetime,
+    mfa_at: datetime | None,
+    role: str | None,
 ) -> None:
-    """Add a new session to a Change; whoever signs in has just shown the second factor."""
-    change.add(SESSION, (uuid, operator, digest, device, method, aal, at, at, at, 1))
+    """Add a new session to a Change; `role` is what it may be worth at most."""
+    change.add(SESSION, (uuid, operator, digest, device, method, aal, mfa_at, at, at, role, 1))
 
 
 def set_renewed(

@@ -1,0 +1,6 @@
+"""Operators' web pages: no script but one of ours, no frame, no third party, forms that prove."""
+
+from strongroom.console.app import Console
+from strongroom.console.model import ConsoleSettings, Front, Services, Told
+
+__all__ = ["Console", "ConsoleSettings", "Front", "Services", "Told"]
