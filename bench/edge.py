@@ -12,16 +12,20 @@ the commit to the last request that either server began to answer with anything 
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import json
+import secrets
 import statistics
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import cedarpy
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -35,6 +39,7 @@ from strongroom.api.endpoint import Call, Endpoint, Reply, Shared
 from strongroom.api.routes import ENDPOINTS
 from strongroom.app import House, Supervisor, load
 from strongroom.identity import KeyKind, KeySpec, Principal, PrincipalKind
+from strongroom.identity.signatures.model import SigningKeySpec
 from strongroom.kernel.clock import SystemClock
 
 POLICIES = 60
@@ -71,6 +76,14 @@ def grown(count: int = POLICIES) -> tuple[str, str]:
         for n in range(count - text.count("@id("))
     ]
     return "\n".join([text, *more]), (folder / "schema.cedarschema").read_text("utf-8")
+
+
+Form = tuple[
+    Callable[[dict[str, Any], bytes], Awaitable[int]],
+    Iterable[tuple[dict[str, Any], bytes]],
+    int,
+]
+"""How a request is made and measured, and how many of them."""
 
 
 class Door:
@@ -135,9 +148,53 @@ class Requests:
             yield scope_of("POST", "/v1/payments", fields), self._body
 
 
+class SignedRequests:
+    """The same payments, each signed with Ed25519 (RFC 9421) and good once."""
+
+    def __init__(self, key: Ed25519PrivateKey, key_id: str, target: str) -> None:
+        self._key, self._key_id, self._target = key, key_id, target
+        self._body = json.dumps(_PAYMENT).encode()
+        digest = base64.b64encode(hashlib.sha256(self._body).digest()).decode()
+        self._digest = f"sha-256=:{digest}:"
+
+    def __iter__(self) -> Iterator[tuple[dict[str, Any], bytes]]:
+        parts = '("@method" "@target-uri" "content-digest" "idempotency-key")'
+        while True:
+            now, once = int(time.time()), secrets.token_hex(16)
+            signed = (
+                f'{parts};created={now};expires={now + 60};nonce="{once}";keyid="{self._key_id}"'
+            )
+            base = (
+                f'"@method": POST\n"@target-uri": {self._target}\n"content-digest": {self._digest}'
+                f'\n"idempotency-key": {once}\n"@signature-params": {signed}'
+            )
+            signature = base64.b64encode(self._key.sign(base.encode())).decode()
+            fields = {
+                "content-type": "application/json",
+                "content-length": str(len(self._body)),
+                "idempotency-key": once,
+                "content-digest": self._digest,
+                "signature-input": f"sig1={signed}",
+                "signature": f"sig1=:{signature}:",
+            }
+            headers = [(name.encode(), value.encode()) for name, value in fields.items()]
+            yield scope_of("POST", "/v1/payments", headers), self._body
+
+
+async def _signed(house: House) -> SignedRequests:
+    """Register a signing key for a new merchant; return its requests."""
+    key = Ed25519PrivateKey.generate()
+    merchant = (await house.identity.create_merchant("Bench signed", actor=_ACTOR)).id
+    spec = SigningKeySpec(
+        merchant=merchant, public_key=key.public_key().public_bytes_raw(), owner="bench"
+    )
+    view = await house.signed.keys.add(spec, actor=_ACTOR)
+    return SignedRequests(key, view.id, f"{house.settings.public_url}/v1/payments")
+
+
 async def _measured(
     call: Callable[[dict[str, Any], bytes], Awaitable[int]],
-    requests: Requests,
+    requests: Iterable[tuple[dict[str, Any], bytes]],
     tick: Callable[[int], None],
     *,
     count: int = REQUESTS,
@@ -186,7 +243,10 @@ class Naive:
             now=self._clock.now(),
         )  # fmt: skip
         answer = cedarpy.is_authorized(
-            request_of(question), self._policies, entities_of(question, mode="test"), self._schema
+            request_of(question, four_eyes=False),
+            self._policies,
+            entities_of(question, mode="test"),
+            self._schema,
         )
         msgspec.convert(json.loads(body), self._endpoint.request)
         spent = time.process_time_ns() - began
@@ -211,19 +271,21 @@ async def _keys(house: House, count: int) -> list[tuple[str, str, str]]:
 async def costs(house: House, progress: Progress) -> dict[str, Any]:
     """Measure what requests cost, in µs of CPU."""
     policies, schema = grown()
-    keys = [key for _, _, key in await _keys(house, KEYS)]
-    forms: dict[str, tuple[Callable[[dict[str, Any], bytes], Awaitable[int]], int]] = {}
+    by_key = Requests([key for _, _, key in await _keys(house, KEYS)])
+    doors = {}
     for name, size in (("as_shipped", 4_096), ("no_decision_cache", 0)):
         authorizer = Authorizer(
             mode="test", engine=Engine(policies, schema, mode="test"), cache_size=size
         )
-        forms[name] = (Door(house, authorizer).call, REQUESTS)
-    forms["naive"] = (Naive(house, policies, schema).call, REQUESTS // 10)
+        doors[name] = Door(house, authorizer).call
+    forms: dict[str, Form] = {name: (call, by_key, REQUESTS) for name, call in doors.items()}
+    forms["signed_request"] = (doors["as_shipped"], await _signed(house), REQUESTS // 3)
+    forms["naive"] = (Naive(house, policies, schema).call, by_key, REQUESTS // 10)
     report: dict[str, Any] = {"policies": policies.count("@id(")}
-    for name, (call, count) in forms.items():
+    for name, (call, requests, count) in forms.items():
         task = progress.add_task(name, total=count)
         found = await _measured(
-            call, Requests(keys), lambda n, t=task: progress.advance(t, n), count=count
+            call, requests, lambda n, t=task: progress.advance(t, n), count=count
         )
         report[name] = {
             "p50": round(statistics.median(found), 1),
@@ -314,7 +376,7 @@ async def _run(console: Console, data_dir: Path, host: str, port: int) -> dict[s
 def _show(console: Console, report: dict[str, Any]) -> None:
     table = Table("form", "p50 µs", "p99 µs", "times the shipped form", title="CPU of a request")
     usual = report["as_shipped"]["p50"]
-    for name in ("as_shipped", "no_decision_cache", "naive"):
+    for name in ("as_shipped", "no_decision_cache", "signed_request", "naive"):
         row = report[name]
         table.add_row(name, str(row["p50"]), str(row["p99"]), f"{row['p50'] / usual:.1f}")
     console.print(table)
