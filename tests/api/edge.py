@@ -35,12 +35,14 @@ def house(
     **settings: Any,
 ) -> Api:
     """An application over no rooms: its routes are public and need none."""
-    none: Any = None
-    services = Services(
-        payments=none, vault=none, ledger=none, journal=none, identity=none, callers=callers,
-        authorizer=authorizer, approvals=none, limiter=limiter or limiter_of(), readiness=none,
-        metrics=Metrics(),
-    )  # fmt: skip
+    none: dict[str, Any] = dict.fromkeys(Services.__struct_fields__)
+    given = {
+        "callers": callers,
+        "authorizer": authorizer,
+        "limiter": limiter or limiter_of(),
+        "metrics": Metrics(),
+    }
+    services = Services(**{**none, **given})
     return Api(services, ApiSettings(mode="test", **settings), endpoints, Shared({}))
 
 

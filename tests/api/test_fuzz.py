@@ -50,7 +50,7 @@ def test_whatever_is_sent_is_answered_as_documented(case: Any, stack: Stack) -> 
     response = case.call(base_url=stack.url)
     case.validate_response(response, checks=CHECKS)
     assert "request-id" in response.headers
-    assert response.headers["x-content-type-options"] == "nosniff"
+    assert response.headers["x-content-type-options"] == ["nosniff"]
 
 
 def test_the_document_has_operations() -> None:

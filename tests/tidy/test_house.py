@@ -14,7 +14,7 @@ import pytest
 import strongroom
 from tests.tidy.tree import PACKAGE, ROOT, files, name_of, rooms
 
-TARGETS = {"help", "install", "run", "test", "check", "format", "bench", "lock", "clean"}
+TARGETS = {"help", "install", "run", "test", "check", "fuzz", "format", "bench", "lock", "clean"}
 SCRIPTS = (ROOT / ".ci" / "run", *sorted((ROOT / "scripts").iterdir()))
 
 
