@@ -50,6 +50,10 @@ WHO_MAY = {
     "signing_key:add": "a",
     "signing_key:list": "r a",
     "signing_key:revoke": "a",
+    "oauth_client:create": "a",
+    "oauth_client:list": "r a",
+    "oauth_client:rotate_key": "a",
+    "oauth_client:revoke": "a",
     "merchant:create": "a",
     "merchant:list": "r a",
     "merchant:level": "a",
@@ -145,12 +149,13 @@ OF_THE_INSTALLATION = {
 WITH_OR_WITHOUT_MERCHANT = {
     action
     for action in WHO_MAY
-    if action.split(":")[0] in {"journal", "checkpoint", "api_key", "four_eyes", "signing_key"}
+    if action.split(":")[0]
+    in {"journal", "checkpoint", "api_key", "four_eyes", "signing_key", "oauth_client"}
 }
 LOOKING = {
     "payment:read", "payment:list", "refund:read", "token:read", "ledger:read", "journal:read",
     "journal:verify", "journal:export", "checkpoint:read", "api_key:list", "merchant:list",
-    "signing_key:list",
+    "signing_key:list", "oauth_client:list",
     "key:list", "metrics:read", "system:doctor", "client_key:read",
     "custodian:list", "approval:list", "finding:read", "certificate:list", "four_eyes:read",
     "break_glass:read", "access_review:read", "account:read", "operator:list",
@@ -158,7 +163,7 @@ LOOKING = {
 CONTAINING = {
     "api_key:revoke", "signing_key:revoke", "merchant:suspend", "merchant:resume",
     "four_eyes:request", "operator:leave", "operator:end_sessions",
-    "account:end_session",
+    "account:end_session", "oauth_client:revoke",
 }  # fmt: skip
 
 REVEALS = ("token:reveal", "token:reveal_batch")

@@ -17,6 +17,7 @@ from strongroom.access import ACTIONS, Authorizer
 from strongroom.app import Gateway, Settings
 from strongroom.app.four_eyes_settings import FourEyesSettings
 from strongroom.app.leak_settings import LeakReports
+from strongroom.app.oauth import OAuthSettings
 from strongroom.app.settings import VaultAddress, VaultListener
 from strongroom.cli import app, main
 from strongroom.cli.command import ACTION_OF, PLAIN, PUBLIC, command, operator
@@ -179,7 +180,9 @@ def test_every_setting_is_explained() -> None:
     told = set(re.findall(r"^\| `([a-z0-9_]+)` \|", page, re.MULTILINE))
     told -= {"pkcs11"}  # a provider, in the table of the roots
     from_elsewhere = {"data_dir", "database_urls"}
-    tables = (Settings, Gateway, LeakReports, VaultAddress, VaultListener, FourEyesSettings)
+    tables = (
+        Settings, Gateway, LeakReports, VaultAddress, VaultListener, FourEyesSettings, OAuthSettings,
+    )  # fmt: skip
     fields = {name for table in tables for name in table.__struct_fields__} - from_elsewhere
     assert told == fields
     source = (ROOT / "src/strongroom/app/settings.py").read_text()

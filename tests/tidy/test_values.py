@@ -49,6 +49,7 @@ MAY_REVEAL = {
     "keys/roots/sealed_file.py": "derives from the passphrase, seals and opens the root",
     "keys/roots/transit_http.py": "the token, in a header to OpenBao",
     "keys/roots/transit_login.py": "the AppRole's secret id, to OpenBao",
+    "keys/token_keys/signing.py": "the seed of the token key, to its derivation",
     "keys/signatures.py": "gives the record-signing key to the signer",
     "storage/counters/valkey.py": "the URL of Valkey, to its driver",
     "storage/database.py": "the password of a database role, to the driver",

@@ -13,14 +13,16 @@ from typing import Any, NoReturn
 
 from msgspec.structs import replace
 
-from strongroom.api import errors, headers, intake, limiting, log, problems
+from strongroom.api import errors, forms, headers, intake, limiting, log, problems
 from strongroom.api.arrival import arrival_of
+from strongroom.api.challenges import challenge
 from strongroom.api.endpoint import Call, Endpoint, Reply, Services, Shared
 from strongroom.api.headers import RequestHeaders
 from strongroom.api.intake import ClientGone, Receive, Scope
 from strongroom.api.proxies import Proxies
 from strongroom.api.router import Methods, Router
 from strongroom.api.settings import ApiSettings
+from strongroom.identity.oauth import NonceNeeded
 from strongroom.kernel.decided import run_under
 from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.ids import new_id
@@ -223,6 +225,9 @@ class Api:
         """Return the problem document of an error, and log what is our side's fault."""
         route = exchange.endpoint.path if exchange.endpoint else "other"
         status, told = self.told(error, request=exchange.request, route=route)
+        if exchange.endpoint is not None and exchange.endpoint.form is not None:
+            status, body = forms.refusal(told, status)
+            return Reply(status, body, headers.JSON, _extra(told, status))
         body = problems.body(
             told,
             request=exchange.request,
@@ -290,7 +295,9 @@ def _extra(error: StrongroomError, status: int) -> tuple[Pair, ...]:
     if error.retry_after_s is not None:
         fields.append((b"retry-after", str(error.retry_after_s).encode()))
     if status == 401:
-        fields.append((b"www-authenticate", b"Bearer"))
+        fields.append((b"www-authenticate", challenge(error)))
+    if isinstance(error, NonceNeeded):
+        fields.append((b"dpop-nonce", error.nonce.encode()))
     if error.code in _UNREAD:
         fields.append(_CLOSE)
     return tuple(fields)

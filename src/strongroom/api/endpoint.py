@@ -22,6 +22,7 @@ from strongroom.api.metrics import Metrics
 from strongroom.api.model import NoQuery
 from strongroom.identity import Arrival, Callers, Identity, Principal
 from strongroom.identity.api_keys import Leaks
+from strongroom.identity.oauth import OAuth
 from strongroom.journal import Journal
 from strongroom.kernel.conditions import NEVER, Condition
 from strongroom.kernel.errors import StrongroomError
@@ -123,6 +124,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     identity: Identity
     callers: Callers
     leaks: Leaks
+    oauth: OAuth
     authorizer: Authorizer
     limiter: Limiter
     approvals: Approvals
@@ -173,6 +175,7 @@ class Call:
         self.request = request
         self.params = params
         self.action = PUBLIC
+        self.arrival: Arrival | None = None
         self.source = ""
         self.principal: Principal | None = None
         self.owner: str | None = None
@@ -239,11 +242,12 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """A route.
 
     `keyed` routes need an Idempotency-Key, compared over `redact`ed bodies. `raw` routes get the
-    bytes as sent. `browser` routes answer CORS, `always` routes also answer while draining or
-    overloaded. `lenient_query` routes are called by others, who add parameters of their own.
-    `purposeful` routes say in the body what for: the edge asks whether any purpose would do, the
-    handler asks again with the one that was given. `approvable` routes may need another person's
-    approval: the edge asks whether it would do, the handler uses it up (`api/approving.py`).
+    bytes as sent, `form` routes take an OAuth form and refuse as OAuth does. `browser` routes
+    answer CORS, `always` routes also answer while draining or overloaded. `lenient_query` routes
+    are called by others, who add parameters of their own. `purposeful` routes say in the body what
+    for: the edge asks whether any purpose would do, the handler asks again with the one that was
+    given. `approvable` routes may need another person's approval: the edge asks whether it would
+    do, the handler uses it up (`api/approving.py`).
     """
 
     method: str
@@ -258,6 +262,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     keyed: bool = False
     owner: Owner = Owner.MERCHANT
     raw: bool = False
+    form: type | None = None
     browser: bool = False
     always: bool = False
     lenient_query: bool = False

@@ -181,3 +181,8 @@ def content_digest() -> StrongroomError:
     return StrongroomError(
         "content_digest_mismatch", "The body does not match the Content-Digest header."
     )
+
+
+def invalid_form(public: str) -> StrongroomError:
+    """Return `invalid_request`: a form that an OAuth endpoint cannot read."""
+    return StrongroomError("invalid_request", public)

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from strongroom.access import Value
-from strongroom.api import errors, headers, strict
+from strongroom.api import errors, forms, headers, strict
 from strongroom.api.endpoint import Call, Endpoint, Limited, Owner, check_params
 from strongroom.api.headers import RequestHeaders
 from strongroom.identity import Arrival
@@ -47,6 +47,7 @@ async def admit(call: Call, endpoint: Endpoint, arrival: Arrival) -> None:
     """
     services = call.services
     call.action = endpoint.action
+    call.arrival = arrival
     source = call.source = arrival.source
     limiter = services.limiter
     call.arrival = arrival
@@ -59,7 +60,7 @@ async def admit(call: Call, endpoint: Endpoint, arrival: Arrival) -> None:
     try:
         authenticated = await services.callers.authenticate(arrival)
     except StrongroomError as error:
-        if error.code == "unauthenticated":
+        if error.code in ("unauthenticated", "invalid_token", "invalid_dpop_proof"):
             await limiter.refused(source)
         raise
     principal = call.principal = authenticated.principal
@@ -98,6 +99,12 @@ async def take(
         call.raw = await _body(receive, found, endpoint.body_bytes_max)
         _check_digest(call, call.raw)
         call.headers = _text_headers(scope["headers"])
+        return
+    if endpoint.form is not None:
+        forms.check_form(found.content_type)
+        call.body = forms.decode(
+            await _body(receive, found, endpoint.body_bytes_max), endpoint.form
+        )
         return
     if endpoint.request is None:
         if found.has_body:

@@ -9,15 +9,24 @@ from typing import Any
 import msgspec
 
 from strongroom import __version__
-from strongroom.api import headers, problems
+from strongroom.api import forms, headers, problems
 from strongroom.api.endpoint import PATH_IDS, Endpoint, Owner
+from strongroom.api.forms import OAuthRefusal
 from strongroom.api.model import NoQuery, ProblemAnswer
 from strongroom.kernel.limits import IDEMPOTENCY_KEY_MAX_CHARS
 from strongroom.kernel.secret import Cvc, Pan
 
 _REF = "#/components/schemas/{name}"
 _ALWAYS = ("internal_error", "overloaded", "shutting_down", "request_timeout")
-_CALLER = ("unauthenticated", "permission_denied", "unsupported_version", "storage_unavailable")
+_CALLER = (
+    "unauthenticated",
+    "invalid_token",
+    "invalid_dpop_proof",
+    "use_dpop_nonce",
+    "permission_denied",
+    "unsupported_version",
+    "storage_unavailable",
+)
 _BODY = (
     "invalid_json",
     "invalid_encoding",
@@ -101,9 +110,9 @@ def codes_of(endpoint: Endpoint) -> list[str]:
 
 
 def _types(endpoints: Iterable[Endpoint]) -> list[Any]:
-    found: dict[str, Any] = {repr(ProblemAnswer): ProblemAnswer}
+    found: dict[str, Any] = {repr(ProblemAnswer): ProblemAnswer, repr(OAuthRefusal): OAuthRefusal}
     for endpoint in endpoints:
-        for kind in (endpoint.request, *endpoint.answers.values()):
+        for kind in (endpoint.request, endpoint.form, *endpoint.answers.values()):
             if kind is not None:
                 found[repr(kind)] = kind
     return list(found.values())
@@ -123,6 +132,11 @@ def _operation(endpoint: Endpoint, known: dict[str, Any]) -> dict[str, Any]:
         made["requestBody"] = {
             "required": True,
             "content": {"application/json": {"schema": known[repr(endpoint.request)]}},
+        }
+    elif endpoint.form is not None:
+        made["requestBody"] = {
+            "required": True,
+            "content": {forms.MEDIA: {"schema": known[repr(endpoint.form)]}},
         }
     elif endpoint.raw:
         made["requestBody"] = {"required": True, "content": {"application/json": {"schema": {}}}}
@@ -170,12 +184,16 @@ def _responses(endpoint: Endpoint, known: dict[str, Any]) -> dict[str, Any]:
             content = {"application/json": {"schema": known[repr(kind)]}}
             found[str(status)]["content"] = content
     by_status: dict[int, list[str]] = {}
+    form = endpoint.form is not None
     for code in codes_of(endpoint):
-        by_status.setdefault(problems.status_of(code), []).append(code)
+        told = problems.status_of(code)
+        by_status.setdefault(forms.STATUS.get(code, told) if form else told, []).append(code)
+    refusal = known[repr(OAuthRefusal if form else ProblemAnswer)]
+    media = "application/json" if form else "application/problem+json"
     for status, codes in sorted(by_status.items()):
         found[str(status)] = {
             "description": ", ".join(codes),
-            "content": {"application/problem+json": {"schema": known[repr(ProblemAnswer)]}},
+            "content": {media: {"schema": refusal}},
         }
     return found
 

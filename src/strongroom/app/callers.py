@@ -11,8 +11,10 @@ import msgspec
 from strongroom.access import ACTIONS
 from strongroom.app.console import console_origin
 from strongroom.app.elsewhere import RemoteHasher, RemoteHashes, hashed
+from strongroom.app.oauth import open_oauth
 from strongroom.identity import Callers, Identity
 from strongroom.identity.api_keys import Hashes, Leaks, partner_keys
+from strongroom.identity.oauth import OAuth
 from strongroom.identity.operators import Operators, RelyingParty
 from strongroom.identity.replays import Replays
 from strongroom.identity.signatures import SignedRequests
@@ -31,6 +33,7 @@ class OpenedCallers(msgspec.Struct, frozen=True, kw_only=True):
     operators: Operators
     signed: SignedRequests
     leaks: Leaks
+    oauth: OAuth
 
 
 async def open_callers(house: House, stack: AsyncExitStack) -> OpenedCallers:
@@ -75,12 +78,14 @@ async def open_callers(house: House, stack: AsyncExitStack) -> OpenedCallers:
         clock=house.clock,
     )
     stack.push_async_callback(signed.close)
+    oauth = open_oauth(house, identity, replays, hasher, stack)
     return OpenedCallers(
         identity=identity,
-        callers=Callers(identity, signed),
+        callers=Callers(identity, signed, oauth.tokens),
         replays=replays,
         operators=operators,
         signed=signed,
+        oauth=oauth,
         leaks=_leaks(house, identity),
     )
 

@@ -45,7 +45,7 @@ _BESIDE_KEYS = frozenset({"vault_database", "vault_committer", "journal_database
 _BESIDE_PAYMENTS = frozenset(
     {
         "approvals", "callers", "connectors", "detection", "identity", "leaks", "leases", "ledger",
-        "limiter", "operators", "payments", "replays", "signed",
+        "limiter", "oauth", "operators", "payments", "replays", "signed",
     }
 )  # fmt: skip
 
@@ -211,6 +211,7 @@ class House:
         self.identity, self.callers = opened.identity, opened.callers
         self.replays, self.operators = opened.replays, opened.operators
         self.signed, self.leaks = opened.signed, opened.leaks
+        self.oauth = opened.oauth
         self.authorizer = Authorizer(
             mode=self.settings.mode,
             refusals=self.identity.refusals,
@@ -315,6 +316,7 @@ class House:
             identity=self.identity,
             callers=self.callers,
             leaks=self.leaks,
+            oauth=self.oauth,
             authorizer=self.authorizer,
             limiter=self.limiter,
             approvals=self.approvals,

@@ -21,6 +21,7 @@ from strongroom.app.edge import Proxy, Tls, refuse_odd_texts
 from strongroom.app.four_eyes_settings import FourEyesSettings
 from strongroom.app.leak_settings import LeakReports
 from strongroom.app.limit_settings import LimitSettings
+from strongroom.app.oauth import OAuthSettings
 from strongroom.gateways import GatewayAccount
 from strongroom.identity.oidc import OidcSpec
 from strongroom.kernel.errors import StrongroomError
@@ -95,6 +96,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     four_eyes: FourEyesSettings = FourEyesSettings()
 
     oidc: OidcSpec | None = None
+    oauth: OAuthSettings = OAuthSettings()
     databases: Mapping[str, str] = {}
     limits: LimitSettings = LimitSettings()
     data_dir: Path = Path(".")

@@ -68,6 +68,7 @@ class Workers:
                 _every(OPERATORS_S, "operators", house.operators.work),
                 _every(IDLE_KEYS_S, "idle_keys", house.identity.keys.disable_idle),
                 _every(IDLE_KEYS_S, "idle_signing_keys", house.signed.keys.disable_idle),
+                _every(REPLAYS_S, "purge_tokens", house.oauth.purge),
             ]
         if house.has_keys and house.settings.has_every_login:
             self._tasks.append(_every(SCAN_S, "scan", self._scan, first_s=SCAN_S))

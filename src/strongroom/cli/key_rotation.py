@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from strongroom.cli import client_keys
+from strongroom.cli import client_keys, token_keys
 from strongroom.cli.command import DEFAULT_DATA_DIR, FAILED, OK, AsJson, DataDir, command
 from strongroom.kernel import limits
 
@@ -87,7 +87,7 @@ def status(
 
 def rotate(
     level: Annotated[
-        Literal["root", "kek", "dek", "index", "client", "pepper"],
+        Literal["root", "kek", "dek", "index", "client", "pepper", "token"],
         typer.Argument(help="Which level of keys."),
     ],
     merchant: Annotated[
@@ -112,6 +112,8 @@ def rotate(
         return client_keys.rotate(data_dir, suite=suite, approval=approval, as_json=as_json)
     if level == "pepper":
         return client_keys.rotate_pepper(data_dir, approval=approval, as_json=as_json)
+    if level == "token":
+        return token_keys.rotate(data_dir, approval=approval, as_json=as_json)
 
     async def start(house: House, actor: str) -> Job:
         payload = {"level": level, "merchant": merchant}
@@ -173,6 +175,8 @@ def compromise(
     """Mark a key as compromised: it is replaced at once and all it sealed moves at full rate."""
     if client_keys.is_client_key(key):
         return client_keys.compromise(data_dir, key=key, approval=approval, as_json=as_json)
+    if token_keys.may_be_token_key(key):
+        return token_keys.compromise(data_dir, key=key, approval=approval, as_json=as_json)
 
     async def start(house: House, actor: str) -> Job:
         await house.keyring.dual_control.redeem(
@@ -336,7 +340,7 @@ def _counts(key: KeyInfo, rows: bool) -> bool:
 def _warning(key: KeyInfo) -> str | None:
     if key.state == "compromised":
         return f"{key.id} is compromised: rotate until it holds nothing, then destroy it"
-    if key.kind == "client":  # the worker renews them a week before their end
+    if key.kind == "client" or key.purpose == "token-signing":  # renewed a week before their end
         return None
     if key.days_left is not None and key.days_left <= limits.KEY_WARN_DAYS:
         return f"{key.id} ({key.purpose}) has {key.days_left} days left"

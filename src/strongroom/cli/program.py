@@ -23,6 +23,7 @@ from strongroom.cli.doctor import register as _doctor
 from strongroom.cli.findings import register as _findings
 from strongroom.cli.first_payment import register as _first_payment
 from strongroom.cli.journal import register as _journal
+from strongroom.cli.oauth_clients import register as _oauth_clients
 from strongroom.cli.operators import register as _operators
 from strongroom.cli.roots import register as _roots
 from strongroom.cli.running import register as _running
@@ -58,6 +59,7 @@ for _register in (
     _doctor,
     _admin,
     _api_keys,
+    _oauth_clients,
     _operators,
     _signing_keys,
     _certificates,

@@ -238,3 +238,59 @@ CONSOLE_CONCURRENCY_MAX = 64
 
 CONSOLE_TIMEOUT_S = 20.0
 """A sign-in may wait for an identity provider three times five seconds."""
+
+OAUTH_TOKEN_LIFETIME_S = 300
+"""Life of an access token: short enough that a missed revocation ends by itself (RFC 9700)."""
+
+OAUTH_ASSERTION_LIFETIME_MAX_S = 300
+"""Longest life of a client's assertion; its id is remembered for as long."""
+
+OAUTH_CLOCK_SKEW_S = 10
+"""How far a client's clock may be ahead of ours (FAPI 2.0 section 5.3.2.1: at least 10 s)."""
+
+OAUTH_JWT_MAX_BYTES = 4_096
+"""Longest assertion, proof or token: a proof with an RSA key of 4096 bits has below 3 kB."""
+
+OAUTH_JWT_BRACKETS_MAX = 12
+"""Objects and lists in one part of a JWT: an honest one has three."""
+
+OAUTH_TEXT_MAX_CHARS = 256
+"""Longest id, nonce or address inside an assertion or proof, but for URLs."""
+
+OAUTH_FORM_MAX_BYTES = 16_384
+OAUTH_FORM_FIELDS_MAX = 32
+"""A request for a token has six fields and below 6 kB."""
+
+OAUTH_CLIENT_KEYS_MAX = 4
+"""Keys of one client that are good at the same time: one, and its successor twice over."""
+
+OAUTH_CLIENT_JWKS_MAX_BYTES = 32_768
+"""Largest JWKS that a client is registered with."""
+
+OAUTH_CLIENT_DAYS = 365
+OAUTH_CLIENT_DAYS_MAX = 1_096
+"""Life of a client's registration: somebody answers for it anew each year (PCI DSS 8.6.3)."""
+
+OAUTH_KEY_OVERLAP_DAYS_MAX = 30
+"""Longest time a replaced client key stays good beside its successor."""
+
+OAUTH_TOKENS_KEPT_S = 600
+OAUTH_TOKENS_PURGE_MAX = 20_000
+"""Rows of tokens stay so long past their end, and so many are deleted in one round."""
+
+DPOP_PROOF_AGE_S = 60
+"""How old a DPoP proof may be; its id is remembered for as long (RFC 9449 section 11.1)."""
+
+DPOP_NONCE_STEP_S = 60
+"""How long one server nonce is handed out; the one before it is taken too."""
+
+RSA_BITS_MIN = 2_048
+RSA_BITS_MAX = 4_096
+"""RSA keys of clients: below is weak (SP 800-131A), above costs us more than its sender."""
+
+TOKEN_KEY_USE_S = 90 * 24 * 3600
+TOKEN_KEY_AHEAD_S = 7 * 24 * 3600
+TOKEN_KEY_OVERLAP_S = 2 * OAUTH_TOKEN_LIFETIME_S
+TOKEN_KEY_KEPT_S = 24 * 3600
+"""A key that signs access tokens signs for 90 days less a week, verifies until the last token it
+signed is over, and is destroyed a day later."""

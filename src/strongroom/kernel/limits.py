@@ -114,6 +114,7 @@ CRYPTOPERIOD_DAYS = {
     "journal-signing": 365,
     "client": 90,
     "records": 730,
+    "token-signing": 90,
 }
 """How long a key may be active, by kind or purpose (SP 800-57pt1r5 table 1; PCI DSS 3.7.4). What it
 sealed may be opened until its rows have moved on. The visible key follows the longest retention."""

@@ -14,8 +14,10 @@ from strongroom.keys.model import Context, KeyHash, KeyInfo, Mode, RootProvider
 from strongroom.keys.one_time import OneTimeSecret
 from strongroom.keys.roots.sealed_file import SealedFileRoot
 from strongroom.keys.subjects import Shredded, ShredLedger
+from strongroom.keys.token_keys import AccessToken, PublicTokenKey
 
 __all__ = [
+    "AccessToken",
     "Context",
     "DataKey",
     "IndexKey",
@@ -27,6 +29,7 @@ __all__ = [
     "Mode",
     "OneTimeSecret",
     "PublicClientKey",
+    "PublicTokenKey",
     "RootProvider",
     "SealedFileRoot",
     "ShredLedger",

@@ -1,4 +1,4 @@
-"""What processes without keys may ask of the keys: a hash, a list; never a key.
+"""What processes without keys may ask of the keys: a hash, a list, a token; never a key.
 
 The keyring lives in one process. Where the vault runs alone, the others hold a `KeyDesk` that asks
 it (`strongroom.vault.remote`); where all is one process, `LocalDesk` answers at once.
@@ -12,6 +12,7 @@ from strongroom.kernel.secret import Secret
 from strongroom.keys.flow import Keyring
 from strongroom.keys.model import KeyHash, KeyInfo
 from strongroom.keys.one_time import OneTimeCodes, OneTimeSecret
+from strongroom.keys.token_keys import AccessToken, PublicTokenKey
 
 
 class KeyDesk(Protocol):
@@ -37,6 +38,18 @@ class KeyDesk(Protocol):
         self, operator: str, sealed: bytes, code: Secret[str]
     ) -> int | None:
         """Return the time step that a code belongs to, or None; the secret stays where it is."""
+        ...
+
+    async def sign_access_token(self, token: AccessToken) -> str:
+        """Return an access token, signed; nothing else is ever signed by its key.
+
+        Raises:
+            StrongroomError: `token_not_signable`.
+        """
+        ...
+
+    async def access_token_keys(self) -> list[PublicTokenKey]:
+        """Return the public keys that verify access tokens now, the newest first."""
         ...
 
 
@@ -69,3 +82,11 @@ class LocalDesk:
         custody = self._keyring.custody
         codes = await OneTimeCodes.open(custody)
         return codes.match(operator, sealed, code, now=custody.clock.now())
+
+    async def sign_access_token(self, token: AccessToken) -> str:
+        """Return an access token, signed."""
+        return await self._keyring.token_keys.sign(token)
+
+    async def access_token_keys(self) -> list[PublicTokenKey]:
+        """Return the public keys that verify access tokens now, the newest first."""
+        return await self._keyring.token_keys.published()

@@ -139,6 +139,13 @@ def key_state(detail: str) -> StrongroomError:
     )
 
 
+def token_not_signable(detail: str) -> StrongroomError:
+    """Return `token_not_signable`: what is to be signed is no access token of ours."""
+    return StrongroomError(
+        "token_not_signable", "Only access tokens are signed here.", detail=detail
+    )
+
+
 def key_not_found() -> StrongroomError:
     """Return `key_not_found`."""
     return StrongroomError("key_not_found", "There is no such key.")

@@ -44,6 +44,7 @@ from strongroom.keys.model import (
 from strongroom.keys.peppers import Peppers
 from strongroom.keys.subjects import SubjectKeys
 from strongroom.keys.tables import INDEX, VISIBLE
+from strongroom.keys.token_keys import TokenKeys
 from strongroom.storage import Committer, Database
 
 JOURNAL_SIGNING = "journal-signing"
@@ -64,6 +65,7 @@ class Keyring:
         clock: Clock,
     ) -> None:
         self.client_keys = client_keys
+        self.token_keys = TokenKeys(custody)
         self.subjects = subjects
         self._database = database
         self._custody = custody
@@ -183,9 +185,8 @@ class Keyring:
         """Drop every key object; the keyring cannot be used afterwards."""
         for cache in (self._sealing, self._opening, self._index):
             cache.clear()
-        self.client_keys.forget()
-        self.subjects.forget()
-        self._custody.forget()
+        for held in (self.client_keys, self.token_keys, self.subjects, self._custody):
+            held.forget()
         if self._peppers is not None:
             self._peppers.forget()
         self._signer = self._peppers = self._dual_control = None

@@ -276,7 +276,10 @@ async def merchants(database: Database, table: KeyTable, *, after: UUID, limit: 
 
 
 async def oldest_active(database: Database) -> list[tuple[str, str, datetime]]:
-    """Return kind, purpose and time of creation of the oldest active key of each sort."""
+    """Return kind, purpose and time of creation of the oldest active key of each sort.
+
+    Keys that renew themselves are left out: those of clients and of access tokens.
+    """
     rows = await database.fetch(
         "SELECT 'kek', '', min(created_at) FROM keys.kek WHERE state = 'active' "
         "AND purpose <> 'records' HAVING count(*) > 0 "
@@ -287,7 +290,7 @@ async def oldest_active(database: Database) -> list[tuple[str, str, datetime]]:
         "UNION ALL SELECT 'index', '', min(created_at) FROM keys.index_key "
         "WHERE state = 'active' HAVING count(*) > 0 "
         "UNION ALL SELECT 'service', purpose, min(created_at) FROM keys.service_key "
-        "WHERE state = 'active' GROUP BY purpose"
+        "WHERE state = 'active' AND purpose <> 'token-signing' GROUP BY purpose"
     )
     return [tuple(row) for row in rows]
 

@@ -7,6 +7,7 @@ from strongroom.api.routes import (
     books,
     gateways,
     journal,
+    oauth,
     payments,
     refunds,
     reveal,
@@ -29,5 +30,6 @@ ENDPOINTS = (
     *journal.ENDPOINTS,
     *gateways.ENDPOINTS,
     *security.ENDPOINTS,
+    *oauth.ENDPOINTS,
     *service.ENDPOINTS,
 )

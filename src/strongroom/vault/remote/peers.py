@@ -32,9 +32,10 @@ _PAYING = frozenset(
 )
 _KEYS = frozenset({"keys.api_key_hashes", "keys.hash_api_key", "keys.inventory"})
 _SIGNING_IN = frozenset({"keys.match_one_time_code", "keys.new_one_time_secret"})
+_TOKENS = frozenset({"keys.access_token_keys", "keys.sign_access_token"})
 
 ROLES = {
-    "api": _PAYING | _KEYS | _SIGNING_IN,
+    "api": _PAYING | _KEYS | _SIGNING_IN | _TOKENS,
     "worker": frozenset({"vault.delete", "vault.describe", "vault.forward", "vault.hold"}) | _KEYS,
 }
 """What each role may call."""

@@ -28,6 +28,7 @@ READS = frozenset(
         "vault.resolve",
         "vault.commitment",
         "keys.api_key_hashes",
+        "keys.access_token_keys",
         "keys.hash_api_key",
         "keys.inventory",
         "keys.match_one_time_code",
