@@ -181,7 +181,8 @@ def test_every_setting_is_explained() -> None:
     told -= {"pkcs11"}  # a provider, in the table of the roots
     from_elsewhere = {"data_dir", "database_urls"}
     tables = (
-        Settings, Gateway, LeakReports, VaultAddress, VaultListener, FourEyesSettings, OAuthSettings,
+        Settings, Gateway, LeakReports, VaultAddress, VaultListener, FourEyesSettings,
+        OAuthSettings,
     )  # fmt: skip
     fields = {name for table in tables for name in table.__struct_fields__} - from_elsewhere
     assert told == fields

@@ -175,7 +175,6 @@ class Call:
         self.request = request
         self.params = params
         self.action = PUBLIC
-        self.arrival: Arrival | None = None
         self.source = ""
         self.principal: Principal | None = None
         self.owner: str | None = None

@@ -47,7 +47,6 @@ async def admit(call: Call, endpoint: Endpoint, arrival: Arrival) -> None:
     """
     services = call.services
     call.action = endpoint.action
-    call.arrival = arrival
     source = call.source = arrival.source
     limiter = services.limiter
     call.arrival = arrival

@@ -12,7 +12,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from strongroom.identity import errors as identity_errors
-from strongroom.identity.decide import KEY_LIFETIME_MAX, OPERATOR_KEY_LIFETIME, check_text
+from strongroom.identity.api_keys.decide import KEY_LIFETIME_MAX, OPERATOR_KEY_LIFETIME
+from strongroom.identity.decide import check_text
 from strongroom.identity.oauth import jose
 from strongroom.identity.oauth.model import ROLES, ClientRecord, ClientSpec
 from strongroom.kernel.edge_limits import (
