@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.support.runbook import blocks, programs, walk
 from tests.support.stack import Stack
 
 
+@pytest.mark.timeout(300)
 def test_the_page_runs_as_printed(stack: Stack, tmp_path: Path) -> None:
     merchant, _ = stack.add_merchant("Shop of the page")
     done = walk(

@@ -182,7 +182,7 @@ async def _migrated_database(server: EmbeddedPostgres) -> str:
     if server not in _templates:
         template = await fresh_database(server)
         owner = await Database(server.target("strongroom_owner", database=template)).open()
-        await migrate(owner, ("storage", "journal", "keys", "vault"))
+        await migrate(owner, ("storage", "journal", "keys", "identity", "vault"))
         await owner.close()
         _templates[server] = template
     name = f"{_templates[server]}_{secrets.token_hex(4)}"
