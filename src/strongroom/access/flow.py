@@ -88,7 +88,7 @@ class Authorizer:
         if not decision.allowed:
             run_under(None)
             self._note(decision, principal, source)
-            if BELOW_LEVEL in decision.policies:
+            if principal.level and BELOW_LEVEL in decision.policies:
                 raise errors.level_too_low(principal.required_level)
             raise errors.permission_denied(
                 _public(question), detail=" ".join(decision.policies) or "no policy permits it"
