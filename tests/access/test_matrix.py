@@ -18,28 +18,28 @@ from strongroom.kernel.errors import StrongroomError
 
 OWN, OTHER = "mer_own", "mer_other"
 
-# b backend, p publishable, s service-reveal, r operator-read, a operator-admin, g gateway; system
-# may do nothing.
+# b backend, p publishable, s service-reveal, r operator-read, a operator-admin, g gateway;
+# v, t, m service-backend, -tokens, -monitor; system may do nothing.
 WHO_MAY = {
-    "payment:create": "b",
-    "payment:read": "b r a",
-    "payment:list": "b r a",
-    "payment:capture": "b",
-    "payment:cancel": "b",
+    "payment:create": "b v",
+    "payment:read": "b r a v",
+    "payment:list": "b r a v",
+    "payment:capture": "b v",
+    "payment:cancel": "b v",
     "payment:review": "b a",
-    "refund:create": "b",
-    "refund:read": "b r a",
-    "token:create": "b p",
-    "token:read": "b r a",
-    "token:delete": "b",
-    "client_key:read": "b p r a",
+    "refund:create": "b v",
+    "refund:read": "b r a v",
+    "token:create": "b p v t",
+    "token:read": "b r a v t",
+    "token:delete": "b v t",
+    "client_key:read": "b p r a v t",
     "data_subject:erase": "b a",
     "token:grant": "a",
     "token:import": "a",
     "token:export": "a",
     "token:reveal": "",  # a and s, with a purpose: tested below
     "token:reveal_batch": "",
-    "ledger:read": "b r a",
+    "ledger:read": "b r a v",
     "journal:read": "b r a",
     "journal:verify": "r a",
     "journal:export": "a",
@@ -65,6 +65,12 @@ WHO_MAY = {
     "key:destroy": "a",
     "certificate:issue": "a",
     "certificate:list": "r a",
+    "certificate:revoke": "a",
+    "certificate:rotate": "a",
+    "workload:join": "a",
+    "workload:register": "a",
+    "workload:list": "r a",
+    "workload:revoke": "a",
     "custodian:enroll": "a",
     "custodian:list": "r a",
     "custodian:revoke": "a",
@@ -93,7 +99,7 @@ WHO_MAY = {
     "finding:resolve": "a",
     "ceremony:lead": "a",
     "ceremony:take_part": "a",
-    "metrics:read": "r a",
+    "metrics:read": "r a m",
     "system:doctor": "r a",
     "operator:change_role": "a",
     "operator:end_sessions": "a",
@@ -112,6 +118,9 @@ LETTER = {
     "service-reveal": "s",
     "operator-read": "r",
     "operator-admin": "a",
+    "service-backend": "v",
+    "service-tokens": "t",
+    "service-monitor": "m",
     "gateway": "g",
     "system": "-",
 }
@@ -121,6 +130,9 @@ KIND = {
     "service-reveal": PrincipalKind.MERCHANT,
     "operator-read": PrincipalKind.OPERATOR,
     "operator-admin": PrincipalKind.OPERATOR,
+    "service-backend": PrincipalKind.SERVICE,
+    "service-tokens": PrincipalKind.SERVICE,
+    "service-monitor": PrincipalKind.SERVICE,
     "gateway": PrincipalKind.GATEWAY,
     "system": PrincipalKind.SYSTEM,
 }
@@ -144,6 +156,7 @@ OF_THE_INSTALLATION = {
         "root",
         "system",
         "webhook",
+        "workload",
     }
 }
 WITH_OR_WITHOUT_MERCHANT = {
@@ -159,11 +172,12 @@ LOOKING = {
     "key:list", "metrics:read", "system:doctor", "client_key:read",
     "custodian:list", "approval:list", "finding:read", "certificate:list", "four_eyes:read",
     "break_glass:read", "access_review:read", "account:read", "operator:list",
+    "workload:list",
 }  # fmt: skip
 CONTAINING = {
     "api_key:revoke", "signing_key:revoke", "merchant:suspend", "merchant:resume",
     "four_eyes:request", "operator:leave", "operator:end_sessions",
-    "account:end_session", "oauth_client:revoke",
+    "account:end_session", "oauth_client:revoke", "certificate:revoke", "workload:revoke",
 }  # fmt: skip
 
 REVEALS = ("token:reveal", "token:reveal_batch")
@@ -174,7 +188,9 @@ AUTHORIZER = Authorizer(mode="test")
 
 def caller(role: str, **changes: object) -> Principal:
     merchant = OWN if KIND[role] is not PrincipalKind.GATEWAY else None
-    fields = {"merchant": merchant, "mode": "test", "kind": KIND[role], **changes}
+    network = "internal" if KIND[role] is PrincipalKind.SERVICE else "external"
+    fields = {"merchant": merchant, "mode": "test", "kind": KIND[role], "network": network}
+    fields |= changes
     return Principal(id="key_x", roles=(role,), **fields)  # type: ignore[arg-type]
 
 
@@ -293,6 +309,7 @@ NEEDS = {
     ("operator-admin", "merchant:resume"): 1,
     ("operator-admin", "api_key:create"): 1,
     ("merchant-backend", "refund:create"): 1,
+    ("service-backend", "refund:create"): 1,
 }
 IN_EMERGENCIES = {"token:reveal", "token:reveal_batch", "merchant:resume", "refund:create"}
 
@@ -374,3 +391,10 @@ def test_people_in_a_session_look_after_their_own_account_and_nobody_else_does()
         assert allowed(stale, action, None) is (operator and calm), (action, role)
         weak = caller(role, merchant=None, session="ses_x", aal=1, mfa_at=now)
         assert not allowed(weak, action, None), (action, role)
+
+
+@pytest.mark.parametrize("role", [r for r in ROLES if KIND[r] is PrincipalKind.SERVICE])
+def test_a_service_is_one_only_on_the_inside(role: str) -> None:
+    """Its rights are its certificate's: a caller from outside has none of them."""
+    outside = caller(role, network="external")
+    assert not any(allowed(outside, action, OWN) for action in WHO_MAY)

@@ -28,5 +28,12 @@ async def test_secrets_of_one_name_are_not_handed_out(
         )
     )
     with pytest.raises(StrongroomError, match="handout_refused"):
-        await hand_out(house, "api", tmp_path / "api", vault="127.0.0.1:7443", actor="test")
+        await hand_out(
+            house,
+            "api",
+            tmp_path / "api",
+            vault="127.0.0.1:7443",
+            authority="127.0.0.1:7444",
+            actor="test",
+        )
     assert not (tmp_path / "api").exists()

@@ -61,7 +61,7 @@ def test_public_commands_are_those_that_touch_no_installation() -> None:
     public = {words for words, action in ACTION_OF.items() if action == PUBLIC}
     on_other_machines = {
         "approvals sign", "ceremony answer", "ceremony transcript", "ceremony verify",
-        "custodian create", "subjects verify-receipt",
+        "custodian create", "subjects verify-receipt", "workload join", "workload renew",
     }  # fmt: skip
     assert public == {"version", "demo", "sandbox"} | on_other_machines
 

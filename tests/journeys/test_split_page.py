@@ -30,7 +30,7 @@ class Hosts:
     def __init__(self, tmp: Path) -> None:
         self._tmp = tmp
         self._bin = programs(tmp / "bin")
-        self._ports = {"7443": str(unused_port()), "8080": str(unused_port())}
+        self._ports = {usual: str(unused_port()) for usual in ("7443", "7444", "8080")}
         self.url = f"http://127.0.0.1:{self._ports['8080']}"
         self.running: list[subprocess.Popen[bytes]] = []
 
@@ -86,9 +86,8 @@ def hosts(tmp_path: Path) -> Iterator[Hosts]:
 def test_the_page_works_as_printed(hosts: Hosts, tmp_path: Path) -> None:
     hosts.walk(MAKE)
     hosts.walk(LISTEN)
-    listed = hosts.walk(HAND_OUT)
-    for role in ("vault", "api", "worker"):
-        assert f"/svc/{role}" in listed
+    hosts.walk(HAND_OUT)
+    token = (tmp_path / "api-host" / "join.token").read_text()
     commands = START.findall((ROOT / PAGE).read_text())
     assert [c.split()[3] for c in commands] == ["vault", "api", "worker"]
     hosts.start(commands[0])
@@ -97,6 +96,11 @@ def test_the_page_works_as_printed(hosts: Hosts, tmp_path: Path) -> None:
         hosts.start(command)
     checks = {check["name"]: check["ok"] for check in hosts.ready().json["checks"]}
     assert checks["vault"]
+    assert not (tmp_path / "api-host" / "join.token").exists(), "it was used"
+    assert token.startswith("srj1.")
+    listed = hosts.walk("strongroom certificates list --data-dir vault-host --json")
+    for role in ("vault", "api", "worker"):
+        assert f"/svc/{role}" in listed
     for name in ("root.json", "root.key", "pg-secrets"):
         assert (tmp_path / "vault-host" / name).exists()
         assert not list((tmp_path / "api-host").rglob(name))
@@ -107,7 +111,12 @@ def test_the_page_works_as_printed(hosts: Hosts, tmp_path: Path) -> None:
         "> made.txt\ncat shop.key"
     ).strip()
     assert a_token(hosts, key).status == 201
+    before = (tmp_path / "api-host" / "tls" / "api.pem").read_text()
     hosts.walk(RENEW)
+    deadline = time.monotonic() + 30
+    while (tmp_path / "api-host" / "tls" / "api.pem").read_text() == before:
+        assert time.monotonic() < deadline, "the token in its directory was not used"
+        time.sleep(0.1)
     assert a_token(hosts, key).status == 201
     entries = hosts.walk("strongroom keys list --data-dir api-host --json")
     assert "kek" in {entry["kind"] for entry in json.loads(entries)}, "asked from the vault"

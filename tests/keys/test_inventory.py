@@ -154,13 +154,9 @@ def test_protocols_name_versions_and_suites(bom: dict[str, Any]) -> None:
 
 async def test_certificates_are_listed_with_their_ends(made: Path) -> None:
     from strongroom.app import House, load
-    from strongroom.keys.certificates import Certificates
 
     async with House(load(made, {})) as house:
-        authority = Certificates(
-            house.vault_database, house.vault_committer, await house.keyring.certificate_signer()
-        )
-        issued = await authority.issue("api", days=20, actor="system:test")
+        issued = await house.keyring.certificates().issue("api", days=20, actor="system:test")
     assets = inventory(data_dir=made).json["assets"]
     found = {a["id"]: a for a in assets if a["sort"] == "certificate"}
     assert found[issued.serial]["days_left"] == 19

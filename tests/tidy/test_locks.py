@@ -66,6 +66,12 @@ def declared(*, build: bool) -> dict[str, Requirement]:
     return _by_name(needed + (pyproject["build-system"]["requires"] if build else []))
 
 
+def extras() -> dict[str, Requirement]:
+    """What is declared as optional: imported only where somebody asked for it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return _by_name([one for group in project["optional-dependencies"].values() for one in group])
+
+
 @pytest.mark.parametrize("lock", LOCKS)
 def test_lock_has_no_url_host_or_path(lock: str) -> None:
     found = odd_lines((REQUIREMENTS / f"{lock}.txt").read_text())
@@ -108,8 +114,10 @@ def test_what_ships_imports_only_what_is_declared() -> None:
                 for owner in owners.get(top, [top]):
                     used[canonicalize_name(owner)] = f"{name}:{line}"
     needed = set(declared(build=False))
-    undeclared = [f"{where}: {owner}" for owner, where in used.items() if owner not in needed]
+    known = needed | set(extras())
+    undeclared = [f"{where}: {owner}" for owner, where in used.items() if owner not in known]
     assert not undeclared, report(undeclared)
+    assert set(extras()) <= set(used), "an extra that nothing imports"
     idle = needed - set(used) - set(UNIMPORTED)
     assert not idle, f"declared, but nothing imports them: {sorted(idle)}"
 

@@ -8,12 +8,14 @@ from tests.tidy.tree import nodes, report, room_of, source
 
 MAY_REVEAL = {
     "api/routes/reveal.py": "the answer of a reveal: its last step",
+    "app/certified.py": "the key of a process's own certificate, into its file, mode 0600",
     "app/handout.py": "keys, logins and gateways' secrets of a role into its files, mode 0600",
     "app/provisioning.py": "writes the first API keys into the ready file, mode 0600",
     "app/sandboxing.py": "hands the sandbox gateway its own test secrets",
     "app/scanning.py": "this process's database logins, into the environment of the daily scan",
     "cli/api_keys.py": "shows a new API key once, or writes it into a file, mode 0600",
     "cli/operators.py": "shows an invitation once, or writes it into a file, mode 0600",
+    "cli/workload.py": "shows a new join token once, or writes it into a file, mode 0600",
     "cli/client.py": "the bearer header of the commands that call the API",
     "identity/operators/enrolling.py": "the secret of one-time codes, shown to its person once",
     "identity/operators/invitations.py": "the code of an invitation, to the keyed hash",
@@ -40,6 +42,8 @@ MAY_REVEAL = {
     "keys/custody.py": "gives key-encryption keys to the cipher",
     "keys/dual_control/custodian_file.py": "derives from the passphrase, opens a custodian's keys",
     "keys/certificates/authority.py": "the seed of the authority's key, to its derivation",
+    "keys/certificates/joining.py": "a join token, to its digest",
+    "keys/certificates/requests.py": "a service's own key, to sign with it",
     "keys/desk.py": "an API key's text, to the keyed hash",
     "keys/envelope.py": "wraps a key under a key",
     "keys/format_key.py": "digits of a card number into FF1, for the legacy export",
@@ -61,6 +65,7 @@ MAY_REVEAL = {
     "vault/fill.py": "card data into the slots of a gateway request",
     "vault/importing/lines.py": "a line of an import, into the check of a card number",
     "vault/formats/digits.py": "length and last four of a card number, for an alias",
+    "vault/remote/joining.py": "a join token, to the vault that TLS has proved",
     "vault/remote/codec.py": "card data and secrets, into the TLS channel to the vault's process",
     "vault/scrub.py": "finds card data in a gateway's answer",
 }

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from strongroom.kernel.clock import SystemClock
 from strongroom.keys import LocalDesk
 from strongroom.keys.certificates import Certificates, trust_domain
 from strongroom.vault import CardVault
@@ -81,9 +82,7 @@ async def far_vault(
 ) -> AsyncIterator[Far]:
     """Serve `near` on a port of this machine for the length of the block."""
     keyring = near._keyring
-    certificates = Certificates(
-        installed.database, installed.committer, await keyring.certificate_signer()
-    )
+    certificates = Certificates.of(keyring, clock=SystemClock())
     domain = trust_domain(installed.installation, installed.mode)
     refusals: list[tuple[str, str, str]] = []
     reload_s = options.pop("reload_s", 5.0)

@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -24,6 +26,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
+from strongroom.app.hosting import _follow_revocations
+from strongroom.app.trusted import TrustWatch
+from strongroom.kernel.clock import SystemClock
 from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.secret import Secret
 from strongroom.keys.certificates import trust_domain
@@ -34,6 +39,8 @@ from strongroom.vault.remote.tls import ALPN
 from tests.keys.house import House, new_merchant
 from tests.vault.conftest import a_card
 from tests.vault.far import Far, far_vault, issue
+
+DAYS_40 = timedelta(days=40)
 
 
 @pytest.fixture
@@ -129,7 +136,7 @@ async def test_another_installations_authority_is_refused(far: Far, tmp_path: Pa
 async def test_another_trust_domain_is_refused(far: Far, tmp_path: Path) -> None:
     """The mode stands in it: a test certificate means nothing to a live vault."""
     signer = await signer_of(far)
-    other = CertificateSigner.__new__(CertificateSigner)
+    other = CertificateSigner(Secret(bytes(32)), domain="")
     other._key, other._domain = signer._key, trust_domain(uuid4(), "live")
     files = await foreign(far, tmp_path, role="api", signer=other)
     await refused(far, client(files))
@@ -211,7 +218,7 @@ async def test_a_caller_takes_nothing_but_the_vault_for_the_vault(far: Far, tmp_
 
 async def test_the_vault_of_another_trust_domain_is_not_called(far: Far, tmp_path: Path) -> None:
     """Its certificate is a server's and signed by our authority; only the SPIFFE id differs."""
-    other = CertificateSigner.__new__(CertificateSigner)
+    other = CertificateSigner(Secret(bytes(32)), domain="")
     other._key, other._domain = (await signer_of(far))._key, trust_domain(uuid4(), "live")
     files = await foreign(far, tmp_path, role="vault", signer=other)
     host = Host({}, trust_domain=far.domain, refuse=lambda *_: None)
@@ -252,6 +259,48 @@ async def test_renewed_certificates_come_into_use_without_a_restart(
     assert (await caller.vault.describe(merchant, token)).token == token
 
 
+async def test_a_revoked_certificate_is_refused_within_a_second(far: Far) -> None:
+    """Its open connection ends, and it opens no other; everybody else goes on."""
+    trust = TrustWatch(far.certificates.trust, clock=SystemClock())
+    house: Any = SimpleNamespace(trust=trust)
+    following = asyncio.create_task(_follow_revocations(house, far.host))
+    files, worker = await far.files("api"), await far.files("worker")
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", far.listener.port, ssl=client(files)
+    )
+    assert len(await reader.readexactly(10)) == 10
+    other, kept = await asyncio.open_connection("127.0.0.1", far.listener.port, ssl=client(worker))
+    assert len(await other.readexactly(10)) == 10
+    await far.certificates.revoke_service("api", actor="k", reason="stolen")
+    async with asyncio.timeout(1):
+        assert await reader.read() == b""
+    assert await greeting(far, client(files)) == b""
+    assert {reason for _, reason, _ in far.refusals} == {"revoked"}
+    assert not other.at_eof() and len(far.host.connections) == 1
+    for one in (writer, kept):
+        one.close()
+    following.cancel()
+
+
+async def test_who_fails_in_tls_is_heard_of_with_the_reason(far: Far, tmp_path: Path) -> None:
+    signer, now = await signer_of(far), datetime.now(UTC)
+    ours = [
+        await foreign(far, tmp_path / "past", role="api", signer=signer, now=now - DAYS_40),
+        await foreign(far, tmp_path / "future", role="api", signer=signer, now=now + DAYS_40),
+    ]
+    stranger = CertificateSigner(Secret(bytes(range(32))), domain=far.domain)
+    ours.append(await foreign(far, tmp_path / "stranger", role="api", signer=stranger))
+    for files in ours:
+        await refused(far, client(files))
+    await refused(far, client(await far.files("api"), own=False))
+    told = [(name, reason) for name, reason, _ in far.refusals]
+    assert told == [
+        ("unknown", reason)
+        for reason in ("expired", "not_yet_valid", "untrusted", "no_certificate")
+    ]
+    assert {address for _, _, address in far.refusals} == {"127.0.0.1"}
+
+
 async def test_certificates_are_listed_and_journaled(far: Far, installed: House) -> None:
     await far.files("api", days=7)
     listed = await far.certificates.inventory()
@@ -261,7 +310,7 @@ async def test_certificates_are_listed_and_journaled(far: Far, installed: House)
     assert timedelta(days=6) < api.expires_at - datetime.now(UTC) <= timedelta(days=7)
     entries = await installed.entries("keys:certificate:issue")
     assert api.spiffe_id in [entry["subject"] for entry in entries]
-    for role, days in (("console", 1), ("api", 0), ("api", 91)):
+    for role, days in (("Console", 1), ("authority", 1), ("api", 0), ("api", 91)):
         with pytest.raises(StrongroomError, match="certificate_request_invalid"):
             await far.certificates.issue(role, days=days, actor="k")
 
@@ -286,8 +335,7 @@ async def served(far: Far) -> int:
 
 
 async def signer_of(far: Far) -> CertificateSigner:
-    signer: CertificateSigner = far.certificates._signer
-    return signer
+    return await far.certificates.signer()
 
 
 async def foreign(

@@ -18,6 +18,7 @@ from strongroom.identity.oauth import OAuth
 from strongroom.identity.operators import Operators, RelyingParty
 from strongroom.identity.replays import Replays
 from strongroom.identity.signatures import SignedRequests
+from strongroom.identity.workloads import Workloads
 from strongroom.kernel.errors import StrongroomError
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class OpenedCallers(msgspec.Struct, frozen=True, kw_only=True):
     signed: SignedRequests
     leaks: Leaks
     oauth: OAuth
+    workloads: Workloads
 
 
 async def open_callers(house: House, stack: AsyncExitStack) -> OpenedCallers:
@@ -77,15 +79,27 @@ async def open_callers(house: House, stack: AsyncExitStack) -> OpenedCallers:
         usage=identity.usage,
         clock=house.clock,
     )
+    workloads = Workloads(
+        house.database,
+        house.committer,
+        identity=identity,
+        mode=house.settings.mode,
+        trust_domain=house.settings.trust_domain,
+        is_revoked=house.trust.is_revoked,
+        known_scopes=ACTIONS,
+        clock=house.clock,
+    )
+    stack.push_async_callback(workloads.close)
     stack.push_async_callback(signed.close)
     oauth = open_oauth(house, identity, replays, hasher, stack)
     return OpenedCallers(
         identity=identity,
-        callers=Callers(identity, signed, oauth.tokens),
+        callers=Callers(identity, signed, oauth.tokens, workloads),
         replays=replays,
         operators=operators,
         signed=signed,
         oauth=oauth,
+        workloads=workloads,
         leaks=_leaks(house, identity),
     )
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from strongroom.access import Authorizer
 from strongroom.api import ApiSettings, Metrics, Services, WireRenderer
 from strongroom.app.callers import open_callers
+from strongroom.app.certificate_alarms import watch_certificates
+from strongroom.app.certified import calling
 from strongroom.app.databases import target
 from strongroom.app.edge import Proxy
 from strongroom.app.elsewhere import dial, keys_elsewhere, payments_elsewhere
@@ -21,6 +23,7 @@ from strongroom.app.limiting import limiter, open_leases
 from strongroom.app.readiness import HouseReadiness
 from strongroom.app.roots import open_roots
 from strongroom.app.settings import Settings
+from strongroom.app.trusted import TrustWatch
 from strongroom.detection import Detection
 from strongroom.gateways import Routing, registry
 from strongroom.journal import MARKER, Journal, Sequencer, Witness
@@ -45,7 +48,7 @@ _BESIDE_KEYS = frozenset({"vault_database", "vault_committer", "journal_database
 _BESIDE_PAYMENTS = frozenset(
     {
         "approvals", "callers", "connectors", "detection", "identity", "leaks", "leases", "ledger",
-        "limiter", "oauth", "operators", "payments", "replays", "signed",
+        "limiter", "oauth", "operators", "payments", "replays", "signed", "workloads",
     }
 )  # fmt: skip
 
@@ -92,6 +95,10 @@ class House:
         try:
             await self._open_storage()
             await self._open_vault()
+            self.trust = TrustWatch(self.desk.trust, clock=self.clock)
+            self.certified = calling(
+                self.settings, self.role, trust=self.trust.now, clock=self.clock
+            )
             if self.role != "vault":
                 await self._open_callers()
                 self._open_money()
@@ -212,6 +219,7 @@ class House:
         self.replays, self.operators = opened.replays, opened.operators
         self.signed, self.leaks = opened.signed, opened.leaks
         self.oauth = opened.oauth
+        self.workloads = opened.workloads
         self.authorizer = Authorizer(
             mode=self.settings.mode,
             refusals=self.identity.refusals,
@@ -244,6 +252,7 @@ class House:
         )
         self.detection = Detection(self.database, self.committer, clock=self.clock)
         watch = self.metrics.watch
+        watch_certificates(self)
         watch("commit_queue_depth", "Changes waiting to be written.", lambda: self.committer.depth)
         watch("commit_batch_size", "Mean Changes in one transaction.", self._batch_size)
         watch(

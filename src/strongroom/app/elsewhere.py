@@ -18,7 +18,6 @@ from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.limits import KEY_CACHE_SIZE, KEY_CACHE_TTL_S
 from strongroom.kernel.secret import Secret
 from strongroom.keys import KeyDesk, KeyHash
-from strongroom.keys.certificates import trust_domain
 from strongroom.vault.remote import Caller, Dialer, Files
 
 T = TypeVar("T")
@@ -30,8 +29,7 @@ def dial(settings: Settings, vault: VaultAddress) -> Caller:
     files = Files(
         settings.path(vault.authority), settings.path(vault.certificate), settings.path(vault.key)
     )
-    domain = trust_domain(settings.installation, settings.mode)
-    return Caller(Dialer(host, port, files=files, trust_domain=domain))
+    return Caller(Dialer(host, port, files=files, trust_domain=settings.trust_domain))
 
 
 class _Asked(Generic[T]):

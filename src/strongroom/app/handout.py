@@ -1,4 +1,4 @@
-"""Gives each role of process a directory of its own: its settings, its certificate, its login.
+"""Gives each role of process a directory of its own: its settings, a join token, its login.
 
 An `api` or `worker` directory holds what that process needs and nothing that opens a card: no root
 file, no unlocking material, no login of the roles `strongroom_vault`, `_journal` or `_owner`.
@@ -15,10 +15,11 @@ import msgspec
 from strongroom.app.compose import House
 from strongroom.app.limit_settings import LimitSettings
 from strongroom.app.settings import FILE, Settings, address_of, write_private
+from strongroom.app.workload_settings import Workload
+from strongroom.kernel.edge_limits import JOIN_TOKEN_MINUTES_MAX
 from strongroom.kernel.errors import StrongroomError
-from strongroom.kernel.limits import CERTIFICATE_DAYS_MAX
 from strongroom.kernel.secret import Secret
-from strongroom.keys.certificates import Certificates, Issued
+from strongroom.keys.certificates import Issued, Joining, JoinToken
 from strongroom.storage.embedded import EmbeddedPostgres
 
 CallingRole = Literal["api", "worker"]
@@ -26,16 +27,7 @@ TLS = "tls"
 DATABASE_FILE = "database.url"
 _NOT_HANDED_OUT = frozenset({"valkey_url_file", "valkey_ca_file"})
 """A login of each role's own; the counters are in the database until it is named there."""
-
-
-async def certificates(house: House) -> Certificates:
-    """Return the authority of an opened installation."""
-    return Certificates(
-        house.vault_database,
-        house.vault_committer,
-        await house.keyring.certificate_signer(),
-        clock=house.clock,
-    )
+TOKEN_FILE = Workload().token_file
 
 
 def write_certificate(issued: Issued, role: str, into: Path) -> list[Path]:
@@ -54,23 +46,39 @@ async def hand_out(
     out: Path,
     *,
     vault: str,
+    authority: str,
     actor: str,
-    days: int = CERTIFICATE_DAYS_MAX,
+    minutes: int = JOIN_TOKEN_MINUTES_MAX,
     database: Secret[str] | None = None,
-) -> Issued:
+) -> JoinToken:
     """Write the directory of a process that calls the vault at `vault` (HOST:PORT).
 
-    With an embedded database its login is written too; a given one is named by a variable there.
+    In it is a token, good once, for the first certificate, which is given at `authority`
+    (HOST:PORT). With an embedded database its login is written too; a given one is named by a
+    variable there.
 
     Raises:
-        StrongroomError: `settings_invalid`, `certificate_request_invalid`, `handout_refused`.
+        StrongroomError: `settings_invalid`, `join_token_invalid`, `handout_refused`.
     """
     address_of(vault)
+    address_of(authority)
     _refuse_home(house.settings, out)
     _refuse_same_names(house.settings)
-    issued = await (await certificates(house)).issue(role, days=days, actor=actor)
-    _write(house.settings, role, out, vault=vault, issued=issued, database=database)
-    return issued
+    token = await joining(house).make_token(role, minutes=minutes, actor=actor)
+    _write(
+        house.settings, role, out, vault=vault, authority=authority, token=token, database=database
+    )
+    return token
+
+
+def joining(house: House) -> Joining:
+    """Return what makes join tokens in an opened installation."""
+    return Joining(
+        house.keyring.certificates(),
+        house.vault_database,
+        house.vault_committer,
+        clock=house.clock,
+    )
 
 
 def _refuse_home(settings: Settings, out: Path) -> None:
@@ -83,7 +91,7 @@ def _refuse_home(settings: Settings, out: Path) -> None:
 def _refuse_same_names(settings: Settings) -> None:
     """Refuse secrets of which one would be written over another: all go into one directory."""
     paths = {name for g in settings.gateways for name in (g.secret_file, *g.webhook_secret_files)}
-    names = [FILE, DATABASE_FILE, *(Path(path).name for path in paths)]
+    names = [FILE, DATABASE_FILE, TOKEN_FILE, *(Path(path).name for path in paths)]
     if len(set(names)) < len(names):
         raise StrongroomError(
             "handout_refused",
@@ -97,11 +105,12 @@ def _write(
     out: Path,
     *,
     vault: str,
-    issued: Issued,
+    authority: str,
+    token: JoinToken,
     database: Secret[str] | None,
 ) -> None:
     out.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_certificate(issued, role, out / TLS)
+    write_private(out / TOKEN_FILE, token.text.reveal() + "\n")
     if database is None and settings.embedded:
         database = EmbeddedPostgres(settings.data_dir).url("strongroom_pay")
     if database is not None:
@@ -109,10 +118,11 @@ def _write(
     for gateway in settings.gateways:
         for name in (gateway.secret_file, *gateway.webhook_secret_files):
             write_private(out / Path(name).name, settings.secret(name).reveal() + "\n")
-    write_private(out / FILE, _text(settings, role, vault, with_database=database is not None))
+    text = _text(settings, role, vault, authority, with_database=database is not None)
+    write_private(out / FILE, text)
 
 
-def _text(settings: Settings, role: str, vault: str, *, with_database: bool) -> str:
+def _text(settings: Settings, role: str, vault: str, authority: str, *, with_database: bool) -> str:
     """Return the settings of a role: what it needs, named one by one."""
     lines = [
         f"# Settings of the role {role}; docs/operations/split-vault.md explains each.",
@@ -130,7 +140,11 @@ def _text(settings: Settings, role: str, vault: str, *, with_database: bool) -> 
         f"address = {_quoted(vault)}",
         f'authority = "{TLS}/ca.pem"',
         f'certificate = "{TLS}/{role}.pem"',
-        f'key = "{TLS}/{role}.key"',
+        f'key = "{TLS}/{role}.pem"',
+        "",
+        "[workload]",
+        f"authority = {_quoted(authority)}",
+        f'token_file = "{TOKEN_FILE}"',
     ]
     if with_database:
         lines += ["", "[databases]", f'strongroom_pay = "{DATABASE_FILE}"']
@@ -183,8 +197,7 @@ def _edge(settings: Settings) -> list[str]:
             f"min_version = {_quoted(tls.min_version)}",
         ]
         if tls.workload_authority is not None:
-            own = str(settings.path(tls.workload_authority))
-            lines.append(f"workload_authority = {_quoted(own)}")
+            lines.append(f'workload_authority = "{TLS}/ca.pem"')  # which the process follows
     if settings.proxy is not None:
         lines += ["", "[proxy]"]
         given = msgspec.to_builtins(settings.proxy)

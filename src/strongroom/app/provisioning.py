@@ -17,22 +17,25 @@ from strongroom.app import credentials
 from strongroom.app.ceremonies import record_ceremonies
 from strongroom.app.compose import House
 from strongroom.app.credentials import Credentials
-from strongroom.app.handout import TLS, CallingRole, certificates, hand_out, write_certificate
+from strongroom.app.handout import CallingRole, hand_out
 from strongroom.app.initialize import prepare
 from strongroom.app.lifeline import hold_on
 from strongroom.app.settings import Settings, load, role_dir, write_private
 from strongroom.identity import Identity, KeyKind, KeySpec
 from strongroom.kernel.errors import StrongroomError
-from strongroom.kernel.limits import CERTIFICATE_DAYS_MAX
 from strongroom.keys import harden_process
 
 _ACTOR = "system:provisioning"
+_JOIN_MINUTES = 10
+"""The processes that join are started next."""
 
 
-async def provision(settings: Settings, *, vault: str | None = None) -> None:
+async def provision(
+    settings: Settings, *, vault: str | None = None, authority: str | None = None
+) -> None:
     """Migrate, and in test mode make the demo merchant and its keys once.
 
-    With `vault`, the address of a vault in a process of its own, what each role needs is written.
+    With the addresses of a vault in a process of its own, what each role needs is written.
     """
     await prepare(settings)
     demo = settings.mode == "test" and credentials.read(settings.data_dir) is None
@@ -42,20 +45,23 @@ async def provision(settings: Settings, *, vault: str | None = None) -> None:
         if demo:
             made = await _credentials(house.identity)
             write_private(settings.path(credentials.FILE), msgspec.json.encode(made).decode())
-        if vault is not None:
-            await _split(house, vault)
+        if vault is not None and authority is not None:
+            await _split(house, vault, authority)
 
 
-async def _split(house: House, vault: str) -> None:
-    """Give the vault its certificate, and each other role a directory of its own."""
-    data_dir = house.settings.data_dir
-    issued = await (await certificates(house)).issue(
-        "vault", days=CERTIFICATE_DAYS_MAX, actor=_ACTOR
-    )
-    write_certificate(issued, "vault", data_dir / TLS)
+async def _split(house: House, vault: str, authority: str) -> None:
+    """Give each role besides the vault a directory of its own, with a join token."""
     roles: tuple[CallingRole, ...] = ("api", "worker")
     for role in roles:
-        await hand_out(house, role, role_dir(data_dir, role), vault=vault, actor=_ACTOR)
+        await hand_out(
+            house,
+            role,
+            role_dir(house.settings.data_dir, role),
+            vault=vault,
+            authority=authority,
+            actor=_ACTOR,
+            minutes=_JOIN_MINUTES,
+        )
 
 
 async def _credentials(identity: Identity) -> Credentials:
@@ -81,12 +87,15 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--lifeline", type=int, required=True)
     parser.add_argument("--split-vault", help="HOST:PORT of the vault's own process")
+    parser.add_argument("--split-authority", help="HOST:PORT where it gives certificates")
     options = parser.parse_args(arguments)
     hold_on(options.lifeline)
     harden_process()
     try:
         settings = load(options.data_dir)
-        asyncio.run(provision(settings, vault=options.split_vault))
+        asyncio.run(
+            provision(settings, vault=options.split_vault, authority=options.split_authority)
+        )
         asyncio.run(record_ceremonies(settings))
     except StrongroomError as error:
         sys.stderr.write(f"strongroom: {error.public} ({error.code}) {error.detail}\n")

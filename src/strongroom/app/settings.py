@@ -22,10 +22,12 @@ from strongroom.app.four_eyes_settings import FourEyesSettings
 from strongroom.app.leak_settings import LeakReports
 from strongroom.app.limit_settings import LimitSettings
 from strongroom.app.oauth import OAuthSettings
+from strongroom.app.workload_settings import Workload
 from strongroom.gateways import GatewayAccount
 from strongroom.identity.oidc import OidcSpec
 from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.secret import Secret
+from strongroom.keys.certificates import trust_domain
 from strongroom.keys.roots import RootSpec, SealedFileSpec
 
 FILE = "strongroom.toml"
@@ -97,6 +99,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     oidc: OidcSpec | None = None
     oauth: OAuthSettings = OAuthSettings()
+    workload: Workload | None = None
     databases: Mapping[str, str] = {}
     limits: LimitSettings = LimitSettings()
     data_dir: Path = Path(".")
@@ -115,6 +118,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             key_file=self.root_key_file,
             passphrase_file=self.root_passphrase_file,
         )
+
+    @property
+    def trust_domain(self) -> str:
+        """The SPIFFE trust domain whose certificates are taken."""
+        if self.workload is not None and self.workload.source == "spire":
+            return self.workload.trust_domain or ""
+        return trust_domain(self.installation, self.mode)
 
     @property
     def has_every_login(self) -> bool:
@@ -177,6 +187,9 @@ def load(data_dir: Path, environ: MutableMapping[str, str] = os.environ) -> Sett
         raise _invalid(f"{file}: {error}") from None
     if "root" in given and any(name.startswith("root_") for name in given):
         raise _invalid(f"{file}: name the root once, by [root] or by root_file and its key")
+    workload = read.workload
+    if workload is not None and workload.source == "spire" and workload.trust_domain is None:
+        raise _invalid(f'{file}: [workload] with source "spire" must name its trust_domain')
     apart = read.vault is not None or read.vault_listener is not None
     urls = database_urls(environ, owner_needed=not apart)
     for role, name in read.databases.items():

@@ -33,6 +33,7 @@ from strongroom.app.settings import (
     write_private,
 )
 from strongroom.app.unsealing import Unsealing, inherited_keys, unseal
+from strongroom.app.workload_settings import joining_socket
 from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.limits import DRAIN_TIMEOUT_S
 from strongroom.keys import harden_process
@@ -158,8 +159,11 @@ class Supervisor:
         sandbox_url = self._start_sandbox() if settings.mode == "test" else None
         self._write_settings(settings, sandbox_url)
         if self._split:
+            given = None if settings.workload is None else settings.workload.listen
             self._vault_socket = socket.create_server((_VAULT_HOST, 0), backlog=_BACKLOG)
+            self._join_socket = joining_socket(given or f"{_VAULT_HOST}:0")
             self._vault_socket.set_inheritable(True)
+            self._join_socket.set_inheritable(True)
         self._provision()
         names = [f"server-{number}" for number in range(self._workers)]
         for name in ["vault", "worker", *names] if self._split else names:
@@ -229,7 +233,11 @@ class Supervisor:
         options = []
         if self._split:
             port = self._vault_socket.getsockname()[1]
-            options = [f"--split-vault={_VAULT_HOST}:{port}"]
+            host, joining = self._join_socket.getsockname()[:2]
+            options = [
+                f"--split-vault={_VAULT_HOST}:{port}",
+                f"--split-authority={host}:{joining}",
+            ]
         child = self._spawn("provisioning", "strongroom.app.provisioning", options)
         try:
             code = child.wait(timeout=READY_TIMEOUT_S)
@@ -243,9 +251,10 @@ class Supervisor:
     def _spawn_server(self, name: str) -> None:
         """Start a server process; apart from the vault, split ones get their own directory only."""
         if name == "vault":
-            number = self._vault_socket.fileno()
-            options = ["--role=vault", f"--vault-fd={number}", "--may-reveal=api"]
-            self._spawn(name, "strongroom.app.serving", options, descriptors=(number,))
+            numbers = (self._vault_socket.fileno(), self._join_socket.fileno())
+            options = ["--role=vault", f"--vault-fd={numbers[0]}", "--may-reveal=api"]
+            options.append(f"--join-fd={numbers[1]}")
+            self._spawn(name, "strongroom.app.serving", options, descriptors=numbers)
             return
         if name == "worker":
             home = role_dir(self._data_dir, "worker")

@@ -50,6 +50,8 @@ class Workers:
                 _every(CRYPTOPERIODS_S, "cryptoperiods", house.rotation.start_overdue),
                 _every(PURGE_S, "purge_cards", house.vault.purge_expired),
             ]
+        if house.certified is not None:
+            self._tasks.append(asyncio.create_task(house.certified.run()))
         if house.role != "vault":
             self._tasks.append(_every(REFUSALS_S, "refusals", house.identity.flush_refusals))
         if house.role in ("all", "api"):

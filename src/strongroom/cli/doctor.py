@@ -118,6 +118,7 @@ async def _ask(settings: Settings, *, root_opens: bool, running: bool) -> list[F
     try:
         async with House(settings) as house:
             findings.append(await store.keys(house))
+            findings += await store.certificates(house)
             findings += await store.journal(house, running=running)
     except StrongroomError as error:
         told = " ".join(f"{error.public} ({error.code} {error.detail})".split())

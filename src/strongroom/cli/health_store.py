@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from strongroom.app import House, Settings
+from strongroom.app.certificate_alarms import certificate_alarms
 from strongroom.cli import records
 from strongroom.cli.model import Finding, fail, ok, warn
 from strongroom.journal import verify_proof, verify_store
@@ -98,6 +99,15 @@ async def keys(house: House) -> Finding:
         told = f"cryptoperiod ends within {KEY_WARN_DAYS} days: {', '.join(ending[:5])}"
         return warn("keys", told, "See docs/operations/key-rotation.md.")
     return ok("keys", f"{len(inventory)} keys, those of the installation open")
+
+
+async def certificates(house: House) -> list[Finding]:
+    """Check that certificates are renewed and the authority's own is good for long."""
+    told, alarms = await certificate_alarms(house)
+    if not alarms:
+        return [ok("certificates", told)]
+    by_status = {"warn": warn, "fail": fail}
+    return [by_status[one.status]("certificates", one.told, one.mend) for one in alarms]
 
 
 async def journal(house: House, *, running: bool) -> list[Finding]:

@@ -31,6 +31,7 @@ from strongroom.cli.scan import register as _scan
 from strongroom.cli.signing_keys import register as _signing_keys
 from strongroom.cli.subjects import register as _subjects
 from strongroom.cli.vault import register as _vault
+from strongroom.cli.workload import register as _workload
 from strongroom.kernel.errors import StrongroomError
 
 _UNAVAILABLE = {
@@ -72,6 +73,7 @@ for _register in (
     _findings,
     _subjects,
     _vault,
+    _workload,
 ):
     _register(app)
 

@@ -49,6 +49,18 @@ def signature_refused(public: str, *, detail: str) -> StrongroomError:
     return StrongroomError("unauthenticated", public, detail=detail)
 
 
+def workload_exists() -> StrongroomError:
+    """Return `workload_exists`: a SPIFFE id is registered once at a time."""
+    return StrongroomError(
+        "workload_exists", "This SPIFFE id is registered already; revoke that first."
+    )
+
+
+def workload_not_found() -> StrongroomError:
+    """Return `workload_not_found`."""
+    return StrongroomError("workload_not_found", "There is no such workload.")
+
+
 def invalid_parameter(param: str, public: str) -> StrongroomError:
     """Return `invalid_parameter`: a value that no key or merchant can have."""
     return StrongroomError("invalid_parameter", public, param=param)

@@ -51,7 +51,8 @@ class Level(enum.IntEnum):
 
 MERCHANT_ROLES = ("merchant-backend", "merchant-publishable", "service-reveal")
 OPERATOR_ROLES = ("operator-read", "operator-admin")
-ROLES = (*MERCHANT_ROLES, *OPERATOR_ROLES, "gateway", "system")
+SERVICE_ROLES = ("service-backend", "service-tokens", "service-monitor")
+ROLES = (*MERCHANT_ROLES, *OPERATOR_ROLES, *SERVICE_ROLES, "gateway", "system")
 """Every role there is; what each may do is written in `access/policies`."""
 
 

@@ -294,3 +294,46 @@ TOKEN_KEY_OVERLAP_S = 2 * OAUTH_TOKEN_LIFETIME_S
 TOKEN_KEY_KEPT_S = 24 * 3600
 """A key that signs access tokens signs for 90 days less a week, verifies until the last token it
 signed is over, and is destroyed a day later."""
+# --- certificates of services ---
+
+SVID_LIFE_S = 3_600.0
+"""How long a service's certificate is good: what is stolen is worth an hour at most."""
+
+SVID_LIFE_MIN_S = 5.0
+SVID_LIFE_MAX_S = 24 * 3_600.0
+"""What settings may say of it: rotation needs seconds, and a day is no short life any more."""
+
+JOIN_TOKEN_MINUTES_MAX = 24 * 60
+"""Longest a join token waits for its use: a host that is set up today is set up within a day."""
+
+RETURN_DAYS_MAX = 7
+"""How long after its expiry the key of a certificate still proves its holder: a long weekend's
+outage of the vault needs no visit to every host."""
+
+AUTHORITY_OVERLAP_S = 60.0
+"""How long a new authority is trusted before it signs: every process looks each second."""
+
+REVOKED_CERTIFICATES_MAX = 100_000
+"""Revoked and not yet expired certificates that are compared with; with lives of an hour there are
+few. Past it nobody is let in."""
+
+TRUST_AGE_MAX_S = 0.5
+"""How old what is known of revocations may be: with its reading it shows within a second."""
+
+JOIN_CONNECTIONS_MAX = 32
+"""Connections at once to the face that gives certificates; each is a few milliseconds of work."""
+
+JOIN_LINE_MAX_BYTES = 16_384
+"""Longest message there: a request, a certificate and a signature in base64 are about 3 kB."""
+
+JOIN_TIMEOUT_S = 5.0
+"""How long one exchange there may take, its handshake included."""
+
+VAULT_HANDSHAKES_MAX = 128
+"""TLS handshakes of a listener at once: one that stalls holds one of these, for seconds."""
+
+CERTIFICATE_WARN_SHARE = 4
+"""A certificate with less than one in so many parts of its life left was not renewed: an alarm."""
+
+AUTHORITY_WARN_DAYS = 90
+"""An authority whose certificate ends within so many days should be rotated."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from strongroom.kernel.secret import Secret
+from strongroom.keys.certificates.flow import Certificates
+from strongroom.keys.certificates.model import Trust
 from strongroom.keys.flow import Keyring
 from strongroom.keys.model import KeyHash, KeyInfo
 from strongroom.keys.one_time import OneTimeCodes, OneTimeSecret
@@ -52,12 +54,17 @@ class KeyDesk(Protocol):
         """Return the public keys that verify access tokens now, the newest first."""
         ...
 
+    async def trust(self) -> Trust:
+        """Return which authorities of certificates are trusted, and what is revoked."""
+        ...
+
 
 class LocalDesk:
     """The desk of the keyring in this process."""
 
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
+        self._certificates = Certificates.of(keyring)
 
     async def hash_api_key(self, text: Secret[bytes]) -> bytes:
         """Return the 32-byte keyed hash under the pepper."""
@@ -90,3 +97,7 @@ class LocalDesk:
     async def access_token_keys(self) -> list[PublicTokenKey]:
         """Return the public keys that verify access tokens now, the newest first."""
         return await self._keyring.token_keys.published()
+
+    async def trust(self) -> Trust:
+        """Return which authorities of certificates are trusted, and what is revoked."""
+        return await self._certificates.trust()

@@ -162,10 +162,48 @@ def keys_contended() -> StrongroomError:
 
 
 def certificate_request_invalid(days_max: int) -> StrongroomError:
-    """Return `certificate_request_invalid`: no such role, or too long a life."""
+    """Return `certificate_request_invalid`: no name of a service, or too long a life."""
     return StrongroomError(
         "certificate_request_invalid",
-        f"Certificates are for vault, api or worker and for 1 to {days_max} days.",
+        "Certificates are for services (a to z, 0 to 9 and -, 40 characters at most) "
+        f"and for 1 to {days_max} days.",
+    )
+
+
+def certificate_request_refused(detail: str) -> StrongroomError:
+    """Return `certificate_request_refused`: no PKCS#10 request of a P-256 key."""
+    return StrongroomError(
+        "certificate_request_refused",
+        "The request must be PKCS#10, signed by the P-256 key it is for.",
+        detail=detail,
+    )
+
+
+def certificate_not_found() -> StrongroomError:
+    """Return `certificate_not_found`."""
+    return StrongroomError("certificate_not_found", "There is no such certificate.")
+
+
+def join_token_invalid(minutes_max: int) -> StrongroomError:
+    """Return `join_token_invalid`: no name of a service, or too long a time."""
+    return StrongroomError(
+        "join_token_invalid",
+        "Join tokens are for services other than the vault (a to z, 0 to 9 and -), "
+        f"and for 1 to {minutes_max} minutes.",
+    )
+
+
+def join_token_unreadable() -> StrongroomError:
+    """Return `join_token_unreadable`: the text is no join token."""
+    return StrongroomError("join_token_unreadable", "This is no join token.")
+
+
+def join_refused(detail: str) -> StrongroomError:
+    """Return `join_refused`: one sentence for every reason; `detail` is for the journal."""
+    return StrongroomError(
+        "join_refused",
+        "No certificate is given for this. Ask for a new join token.",
+        detail=detail,
     )
 
 

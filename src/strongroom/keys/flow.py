@@ -20,8 +20,8 @@ from strongroom.kernel.ids import uuid_of
 from strongroom.kernel.ports import Signer
 from strongroom.keys import errors, records
 from strongroom.keys.cache import KeyCache, hit_rate
-from strongroom.keys.certificates.authority import CertificateSigner
-from strongroom.keys.certificates.model import trust_domain
+from strongroom.keys.certificates.authority import CertificateSigner, signer_of
+from strongroom.keys.certificates.flow import Certificates
 from strongroom.keys.client_keys import ClientKeys
 from strongroom.keys.custody import Custody
 from strongroom.keys.decide import may_open, may_seal
@@ -49,7 +49,6 @@ from strongroom.storage import Committer, Database
 
 JOURNAL_SIGNING = "journal-signing"
 DUAL_CONTROL = "dual-control"
-CERTIFICATE_AUTHORITY = "certificate-authority"
 _log = logging.getLogger("strongroom.keys")
 
 
@@ -169,13 +168,13 @@ class Keyring:
             raise errors.key_not_usable("the keyring is closed")
         return self._dual_control
 
-    async def certificate_signer(self) -> CertificateSigner:
-        """Return the key that signs the certificates of this installation's processes."""
-        seed = await service_key(
-            self._custody, CERTIFICATE_AUTHORITY, kek_purpose="audit", algorithm="ES256"
-        )
-        domain = trust_domain(self.installation, self.mode)
-        return CertificateSigner(await self._custody.open(seed), domain=domain)
+    def certificates(self) -> Certificates:
+        """Return the authority of this installation's certificates."""
+        return Certificates.of(self)
+
+    async def certificate_signer(self, generation: int = 1) -> CertificateSigner:
+        """Return the key of a generation of the authority of this installation's services."""
+        return await signer_of(self._custody, generation, mode=self.mode)
 
     async def format_key(self, merchant: str) -> FormatKey:
         """Return the merchant's key for the legacy export of digits."""

@@ -19,6 +19,9 @@ from strongroom.keys.inventory.model import Asset, Inventory, Tls
 from strongroom.keys.model import KeyInfo, RootProvider
 
 _DAY = timedelta(days=1)
+_RENEWED_BY_ITSELF = timedelta(days=1, minutes=10)
+"""Certificates of a shorter life come and go by the hour: `certificates list` shows them."""
+
 _LIBRARIES = ("cryptography", "joserfc", "python-pkcs11", "boto3", "fastfpe", "asyncpg")
 _WHERE = {
     "kek": "wraps {purpose} keys in the schema keys",
@@ -51,7 +54,10 @@ async def collect(keyring: Keyring, *, providers: Mapping[str, str], tls: Tls) -
         *(_key(info, providers) for info in await keyring.inventory()),
         *(_custodian(person) for person in await keyring.dual_control.custodians()),
     ]
-    assets += [_certificate(one, now) for one in await listed(custody.database)]
+    lasting = await listed(
+        custody.database, clock=custody.clock, ended=True, life_min=_RENEWED_BY_ITSELF
+    )
+    assets += [_certificate(one, now) for one in lasting]
     assets += [_subjects(group) for group in await records.subject_keys(custody.database)]
     assets += [*_protocols(tls), *_libraries(tls)]
     used = dict.fromkeys((*(a.algorithm for a in assets if a.algorithm), *ALWAYS))
@@ -97,6 +103,7 @@ def _roots(
 def _key(info: KeyInfo, providers: Mapping[str, str]) -> Asset:
     algorithm = algorithm_of(info.algorithm)
     named = info.purpose if info.kind in ("service", "record") else info.kind
+    named = named.rstrip("-0123456789")  # later generations of the certificate authority
     where = _WHERE.get(named, _WHERE.get(info.kind, info.purpose)).format(purpose=info.purpose)
     lasts = period(info.kind, info.purpose)
     guard = providers.get(info.wrapped_by, "")

@@ -7,6 +7,7 @@ for each of its calls whether that moment had come: on this NotSent and OutcomeU
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import ssl
 from collections.abc import Awaitable, Callable
@@ -24,6 +25,9 @@ from strongroom.vault.remote.tls import Files, PeerRefused, client_context, peer
 
 CONNECTIONS = 2
 _PING_S = 2.0
+_LOOK_S = 0.5
+"""How often a process looks whether its certificate files were renewed."""
+
 _RETRY_S = 0.2
 """After a failed attempt nobody tries again for so long: a vault that starts is not stormed."""
 
@@ -205,6 +209,8 @@ class Dialer:
         self._dialing: asyncio.Task[None] | None = None
         self._context: ssl.SSLContext | None = None
         self._stamp: tuple[int, ...] = ()
+        self._looked_at = 0.0
+        self._renewed = 0.0
         self._not_before = 0.0
         self._problem = "not tried yet"
         self._closed = False
@@ -235,8 +241,11 @@ class Dialer:
     def free(self) -> Line | None:
         """Return the connection with the fewest calls, replacing what is old or gone."""
         now = asyncio.get_running_loop().time()
+        renewed = self._renewed_at(now)
         for line in self._lines:
-            if line.usable and now - line.opened_at > VAULT_CONNECTION_AGE_S:
+            if line.usable and (
+                now - line.opened_at > VAULT_CONNECTION_AGE_S or line.opened_at < renewed
+            ):
                 line.retire()
         self._lines = [line for line in self._lines if line.usable and not line.retired]
         if len(self._lines) < CONNECTIONS:
@@ -301,13 +310,30 @@ class Dialer:
             raise
         return line
 
-    def _tls(self) -> ssl.SSLContext:
-        """Return the context of the files as they are now."""
+    def _renewed_at(self, now: float) -> float:
+        """Return when this process's certificate was found renewed: older connections go."""
+        if now - self._looked_at < _LOOK_S:
+            return self._renewed
+        self._looked_at = now
+        if self._context is not None and self._stamp_now() != self._stamp:
+            with contextlib.suppress(StrongroomError):
+                self._tls()
+                self._renewed = now
+        return self._renewed
+
+    def _stamp_now(self) -> tuple[int, ...]:
         try:
-            stamp = self._files.stamp()
+            return self._files.stamp()
         except OSError:
-            stamp = ()
+            return ()
+
+    def _tls(self) -> ssl.SSLContext:
+        """Return the context of the files as they are now; of half-renewed ones, as they were."""
+        stamp = self._stamp_now()
         if self._context is None or stamp != self._stamp:
-            self._context = client_context(self._files)
-            self._stamp = stamp
+            try:
+                self._context, self._stamp = client_context(self._files), stamp
+            except StrongroomError:
+                if self._context is None:
+                    raise
         return self._context

@@ -27,6 +27,15 @@ def overloaded(detail: str) -> StrongroomError:
     )
 
 
+def not_the_vault(detail: str) -> StrongroomError:
+    """Return `not_the_vault`: what answers cannot prove to be this installation's vault."""
+    return StrongroomError(
+        "not_the_vault",
+        "What answers at this address is not the vault. Send nothing; look who listens there.",
+        detail=detail,
+    )
+
+
 def verb_refused(verb: str, role: str) -> StrongroomError:
     """Return `vault_verb_refused`: this role of process may not ask this of the vault."""
     return StrongroomError(

@@ -1,7 +1,7 @@
 """The vault's side: takes calls over mutually authenticated TLS, does them, answers.
 
-Order of checks: certificate and SPIFFE id, then whether the role may use the verb, then the
-arguments' types, then the vault's own. Each refusal of these is reported, none of TLS itself; each
+Order of checks: certificate, SPIFFE id and revocation, then whether the role may use the verb, then
+the arguments' types, then the vault's own. Each refusal is reported, those of TLS by the gate; each
 bound ends in back-pressure or a refusal, never in more memory.
 """
 
@@ -65,11 +65,18 @@ class Host:
         self.may_reveal = frozenset(may_reveal)
         self.refuse = refuse
         self.connections: set[PeerConnection] = set()
+        self.revoked: frozenset[bytes] = frozenset()
         self.draining = False
 
     def connection(self) -> PeerConnection:
         """Return the protocol of a new connection."""
         return PeerConnection(self)
+
+    def end_revoked(self, revoked: frozenset[bytes]) -> None:
+        """Take nothing more from peers whose certificate (SHA-256) is among these."""
+        self.revoked = revoked
+        for connection in list(self.connections):
+            connection.end_if_revoked()
 
     async def drain(self, timeout_s: float) -> None:
         """Take no more calls, wait for those under way, close."""
@@ -112,6 +119,8 @@ class PeerConnection(Stream):
         self._address = str((transport.get_extra_info("peername") or ("",))[0])
         try:
             peer = peer_of(transport.get_extra_info("ssl_object"), host.trust_domain)
+            if peer.thumbprint in host.revoked:
+                raise PeerRefused("revoked", peer.name)
             self._allowed = allowed(peer.role, may_reveal=host.may_reveal)
             if not self._allowed:
                 raise PeerRefused("role", peer.name)
@@ -144,6 +153,12 @@ class PeerConnection(Stream):
         """Hear it again."""
         super().resume_writing()
         self.resume_frames()
+
+    def end_if_revoked(self) -> None:
+        """End at once when the peer's certificate was revoked: its calls are not answered."""
+        if self._peer is not None and self._peer.thumbprint in self._host.revoked:
+            self._refuse("revoked")
+            self.abort()
 
     def say_goodbye(self) -> None:
         """Tell the peer to take its next calls elsewhere."""

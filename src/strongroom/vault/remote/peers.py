@@ -30,9 +30,9 @@ _PAYING = frozenset(
         "vault.tokenize_encrypted_batch",
     }
 )
-_KEYS = frozenset({"keys.api_key_hashes", "keys.hash_api_key", "keys.inventory"})
 _SIGNING_IN = frozenset({"keys.match_one_time_code", "keys.new_one_time_secret"})
 _TOKENS = frozenset({"keys.access_token_keys", "keys.sign_access_token"})
+_KEYS = frozenset({"keys.api_key_hashes", "keys.hash_api_key", "keys.inventory", "keys.trust"})
 
 ROLES = {
     "api": _PAYING | _KEYS | _SIGNING_IN | _TOKENS,

@@ -33,6 +33,7 @@ READS = frozenset(
         "keys.inventory",
         "keys.match_one_time_code",
         "keys.new_one_time_secret",
+        "keys.trust",
     }
 )
 """Calls that change nothing and may be made again when a connection is lost."""

@@ -7,7 +7,7 @@ hosts mean nothing here. No resumption: each connection proves itself anew.
 
 from __future__ import annotations
 
-import re
+import hashlib
 import ssl
 import stat
 from collections.abc import Iterator
@@ -18,10 +18,11 @@ from typing import Any
 
 import msgspec
 
+from strongroom.keys.certificates import service_of
 from strongroom.vault.remote import errors
 
 ALPN = "strongroom-vault/1"
-_ROLE = re.compile(r"/svc/([a-z]{1,20})")
+JOIN_ALPN = "strongroom-join/1"
 
 
 class PeerRefused(Exception):
@@ -50,11 +51,12 @@ class Files(msgspec.Struct, frozen=True):
 
 
 class Peer(msgspec.Struct, frozen=True):
-    """Who is on the other side."""
+    """Who is on the other side; `thumbprint` is the SHA-256 of its certificate's DER form."""
 
     name: str
     role: str
     until: datetime
+    thumbprint: bytes = b""
 
     def seconds_left(self) -> float:
         """Return how long its certificate is still good."""
@@ -81,7 +83,47 @@ def client_context(files: Files) -> ssl.SSLContext:
     return _context(ssl.PROTOCOL_TLS_CLIENT, files)
 
 
-def peer_of(connection: Any, trust_domain: str, *, role: str | None = None) -> Peer:
+def joining_server_context(files: Files) -> ssl.SSLContext:
+    """Return what a vault gives certificates with: who has one already may show it.
+
+    Raises:
+        StrongroomError: `certificate_unusable`, naming the file.
+    """
+    context = _context(ssl.PROTOCOL_TLS_SERVER, files, alpn=JOIN_ALPN)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    context.num_tickets = 0
+    return context
+
+
+def joining_client_context(authorities: str, *, own: Files | None = None) -> ssl.SSLContext:
+    """Return what a service asks for a certificate with, trusting these authorities (PEM).
+
+    Raises:
+        StrongroomError: `certificate_unusable`.
+    """
+    context = _strict(ssl.PROTOCOL_TLS_CLIENT, JOIN_ALPN)
+    try:
+        context.load_verify_locations(cadata=authorities)
+    except ssl.SSLError:
+        raise errors.certificate_unusable("the vault's authority", "no PEM") from None
+    if own is not None:
+        _load_own(context, own)
+    return context
+
+
+def looking_context() -> ssl.SSLContext:
+    """Return what asks an unknown vault for its authorities, which are then compared with pins.
+
+    Nothing is believed and no secret is sent on such a connection.
+    """
+    context = _strict(ssl.PROTOCOL_TLS_CLIENT, JOIN_ALPN)
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def peer_of(
+    connection: Any, trust_domain: str, *, role: str | None = None, alpn: str = ALPN
+) -> Peer:
     """Return who is on the other side of a finished handshake.
 
     Raises:
@@ -89,7 +131,7 @@ def peer_of(connection: Any, trust_domain: str, *, role: str | None = None) -> P
     """
     if connection is None or connection.version() != "TLSv1.3":
         raise PeerRefused("plaintext")
-    if connection.selected_alpn_protocol() != ALPN:
+    if connection.selected_alpn_protocol() != alpn:
         raise PeerRefused("protocol")
     certificate = connection.getpeercert()
     if not certificate:
@@ -98,29 +140,38 @@ def peer_of(connection: Any, trust_domain: str, *, role: str | None = None) -> P
     if len(names) != 1 or names[0][0] != "URI":
         raise PeerRefused("spiffe_id")
     name = str(names[0][1])
-    path = name.removeprefix(f"spiffe://{trust_domain}")
-    found = _ROLE.fullmatch(path) if path != name else None
+    found = service_of(name, trust_domain)
     if found is None:
         raise PeerRefused("trust_domain", name[:200])
-    if role is not None and found[1] != role:
+    if role is not None and found != role:
         raise PeerRefused("role", name)
     until = datetime.fromtimestamp(ssl.cert_time_to_seconds(certificate["notAfter"]), UTC)
-    return Peer(name, found[1], until)
+    der = connection.getpeercert(binary_form=True)
+    return Peer(name, found, until, hashlib.sha256(der).digest())
 
 
-def _context(protocol: ssl._SSLMethod, files: Files) -> ssl.SSLContext:
-    _refuse_open(files.key)
+def _context(protocol: ssl._SSLMethod, files: Files, *, alpn: str = ALPN) -> ssl.SSLContext:
+    context = _strict(protocol, alpn)
+    with _translated(files.authority):
+        context.load_verify_locations(files.authority)
+    _load_own(context, files)
+    return context
+
+
+def _strict(protocol: ssl._SSLMethod, alpn: str) -> ssl.SSLContext:
     context = ssl.SSLContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname = False
     context.verify_mode = ssl.CERT_REQUIRED
     context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_STRICT
-    context.set_alpn_protocols([ALPN])
-    with _translated(files.authority):
-        context.load_verify_locations(files.authority)
+    context.set_alpn_protocols([alpn])
+    return context
+
+
+def _load_own(context: ssl.SSLContext, files: Files) -> None:
+    _refuse_open(files.key)
     with _translated(files.certificate):
         context.load_cert_chain(files.certificate, files.key)
-    return context
 
 
 @contextmanager
