@@ -7,6 +7,7 @@ import socket
 import warnings
 from collections.abc import Iterator
 from concurrent import futures
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -36,16 +37,17 @@ DOMAIN = "example.org"
 class Agent:
     """The Workload API of an agent, by the library's own description of it."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, service: str, like: Agent | None = None) -> None:
         import grpc
         from spiffe._proto import workload_pb2, workload_pb2_grpc
 
         self._messages = workload_pb2
         self.signer = CertificateSigner(Secret(bytes(range(32))), domain=DOMAIN)
-        self.authority = self.signer.authority(datetime.now(UTC))
-        self.socket = f"unix://{directory / 'agent.sock'}"
+        fresh = self.signer.authority(datetime.now(UTC))
+        self.authority = fresh if like is None else like.authority
+        self.socket = f"unix://{directory / f'{service}.sock'}"
         self._changed = 0
-        self.service = "vault"
+        self.service = service
         agent = self
 
         class Servicer(workload_pb2_grpc.SpiffeWorkloadAPIServicer):  # type: ignore[misc]
@@ -96,7 +98,7 @@ class Agent:
 def agent(tmp_path: Path) -> Iterator[Agent]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        made = Agent(tmp_path)
+        made = Agent(tmp_path, "vault")
         yield made
         made.stop()
 
@@ -115,21 +117,23 @@ async def test_vault_and_caller_live_on_what_the_workload_api_gives(
         Files(tmp_path / who / "ca.pem", tmp_path / who / "own.pem", tmp_path / who / "own.pem")
         for who in ("vault", "api")
     ]
-    async with following(known, files[0]):
-        agent.service = "api"
-        async with following(known, files[1]):
-            host = Host({}, trust_domain=DOMAIN, refuse=lambda *_: None)
-            listener = Listener(host, socket.create_server(("127.0.0.1", 0)), files=files[0])
-            await listener.start()
-            caller = Caller(Dialer("127.0.0.1", listener.port, files=files[1], trust_domain=DOMAIN))
-            await caller.ping()
-            before = read_own(files[1].certificate.read_text()).der
-            agent.renew()
-            async with asyncio.timeout(10):
-                while read_own(files[1].certificate.read_text()).der == before:
-                    await asyncio.sleep(0.02)
-            await caller.close()
-            await listener.stop()
+    beside = Agent(tmp_path, "api", like=agent)
+    async with AsyncExitStack() as stack:
+        stack.callback(beside.stop)
+        await stack.enter_async_context(following(known, files[0]))
+        await stack.enter_async_context(following(settings(beside, tmp_path), files[1]))
+        host = Host({}, trust_domain=DOMAIN, refuse=lambda *_: None)
+        listener = Listener(host, socket.create_server(("127.0.0.1", 0)), files=files[0])
+        await listener.start()
+        stack.push_async_callback(listener.stop)
+        caller = Caller(Dialer("127.0.0.1", listener.port, files=files[1], trust_domain=DOMAIN))
+        stack.push_async_callback(caller.close)
+        await caller.ping()
+        before = read_own(files[1].certificate.read_text()).der
+        beside.renew()
+        async with asyncio.timeout(10):
+            while read_own(files[1].certificate.read_text()).der == before:
+                await asyncio.sleep(0.02)
 
 
 async def test_a_workload_api_of_another_domain_or_none_stops_the_start(
