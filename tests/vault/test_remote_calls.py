@@ -403,6 +403,7 @@ async def test_the_pepper_and_the_inventory_are_asked_from_the_vault(
     caller = await far.caller()
     near = (await installed.keyring()).api_key_hasher()
     assert await caller.keys.hash_api_key(Secret(b"sr_test_sk_x")) == near(b"sr_test_sk_x")
+    assert await caller.keys.api_key_hashes(Secret(b"sr_test_sk_x")) == near.hashes(b"sr_test_sk_x")
     kinds = {key.kind for key in await caller.keys.inventory()}
     assert {"kek", "service"} <= kinds
 
