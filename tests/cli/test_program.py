@@ -19,6 +19,7 @@ from strongroom.app.four_eyes_settings import FourEyesSettings
 from strongroom.app.leak_settings import LeakReports
 from strongroom.app.oauth import OAuthSettings
 from strongroom.app.settings import VaultAddress, VaultListener
+from strongroom.app.workload_settings import Workload
 from strongroom.cli import app, main
 from strongroom.cli.command import ACTION_OF, PLAIN, PUBLIC, command, operator
 from strongroom.cli.show import console, table
@@ -182,7 +183,7 @@ def test_every_setting_is_explained() -> None:
     from_elsewhere = {"data_dir", "database_urls"}
     tables = (
         Settings, Gateway, LeakReports, VaultAddress, VaultListener, FourEyesSettings,
-        OAuthSettings,
+        OAuthSettings, Workload,
     )  # fmt: skip
     fields = {name for table in tables for name in table.__struct_fields__} - from_elsewhere
     assert told == fields
