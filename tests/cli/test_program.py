@@ -196,7 +196,7 @@ def test_every_check_of_the_doctor_is_explained() -> None:
     page = (ROOT / "docs" / "operations" / "doctor.md").read_text()
     told = set(re.findall(r"^\| ([a-z ]+) \|", page, re.MULTILINE)) - {"check"}
     made = set()
-    for name in ("doctor", "health_machine", "health_store"):
+    for name in ("doctor", "health_access", "health_machine", "health_store"):
         source = (ROOT / f"src/strongroom/cli/{name}.py").read_text()
         made |= set(re.findall(r'\b(?:ok|warn|fail)\(\s*"([a-z ]+)",', source))
     assert told == made | {"gateway"}

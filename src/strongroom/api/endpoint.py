@@ -16,6 +16,7 @@ import msgspec
 
 from strongroom.access import PUBLIC, Authorizer, require_known
 from strongroom.access.approvals import Approvals
+from strongroom.access.break_glass import BreakGlass
 from strongroom.api import errors, problems
 from strongroom.api.headers import JSON
 from strongroom.api.metrics import Metrics
@@ -128,6 +129,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     authorizer: Authorizer
     limiter: Limiter
     approvals: Approvals
+    break_glass: BreakGlass
     readiness: Readiness
     metrics: Metrics
 

@@ -62,7 +62,7 @@ async def admit(call: Call, endpoint: Endpoint, arrival: Arrival) -> None:
         if error.code in ("unauthenticated", "invalid_token", "invalid_dpop_proof"):
             await limiter.refused(source)
         raise
-    principal = call.principal = authenticated.principal
+    principal = call.principal = await services.break_glass.marked(authenticated.principal)
     call.content_digest = authenticated.content_digest
     call.limit = await limiter.admit(principal, endpoint, source)
     if principal.merchant is not None:
@@ -78,6 +78,10 @@ async def admit(call: Call, endpoint: Endpoint, arrival: Arrival) -> None:
         contexts=_contexts_of(endpoint.purposeful, endpoint.approvable),
         source=source,
     )
+    if principal.break_glass:
+        await services.break_glass.acts(
+            principal, action=endpoint.action, merchant=merchant, request=call.request
+        )
     call.owner = merchant
     check_params(call.params)
 

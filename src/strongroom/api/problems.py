@@ -82,6 +82,10 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "approval_used": (409, "Approval used"),
     "approval_own": (403, "Own request"),
     "approval_repeated": (409, "Decided already"),
+    "break_glass_not_found": (404, "Emergency not found"),
+    "break_glass_open": (409, "Emergency open"),
+    "review_own": (403, "Own emergency"),
+    "review_repeated": (409, "Reviewed already"),
     "approvals_too_many": (429, "Too many requests for approval"),
     "custodians_required": (403, "Custodians required"),
     # what is asked for

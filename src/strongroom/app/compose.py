@@ -47,8 +47,9 @@ Role = Literal["all", "api", "vault", "worker"]
 _BESIDE_KEYS = frozenset({"vault_database", "vault_committer", "journal_database"})
 _BESIDE_PAYMENTS = frozenset(
     {
-        "approvals", "callers", "connectors", "detection", "identity", "leaks", "leases", "ledger",
-        "limiter", "oauth", "operators", "payments", "replays", "signed", "workloads",
+        "approvals", "break_glass", "callers", "connectors", "detection", "identity", "leaks",
+        "leases", "ledger", "limiter", "oauth", "operators", "payments", "replays", "signed",
+        "workloads",
     }
 )  # fmt: skip
 
@@ -226,7 +227,7 @@ class House:
             clock=self.clock,
             four_eyes=self.settings.four_eyes.in_test,
         )
-        self.approvals = open_approvals(self)
+        self.approvals, self.break_glass = open_approvals(self)
 
     def _open_money(self) -> None:
         settings = self.settings
@@ -329,6 +330,7 @@ class House:
             authorizer=self.authorizer,
             limiter=self.limiter,
             approvals=self.approvals,
+            break_glass=self.break_glass,
             readiness=self.readiness,
             metrics=self.metrics,
         )

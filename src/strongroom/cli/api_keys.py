@@ -19,8 +19,10 @@ from strongroom.cli.command import (
     command,
     group,
 )
+from strongroom.cli.four_eyes import Approval, approved
 
 if TYPE_CHECKING:
+    from strongroom.access.approvals import Parameter
     from strongroom.app import House
     from strongroom.identity import KeySpec, KeyView
     from strongroom.kernel.secret import Secret
@@ -68,6 +70,7 @@ def create(
     ] = None,
     networks: Networks = None,
     out: Out = None,
+    approval: Approval = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: AsJson = False,
 ) -> int:
@@ -83,9 +86,31 @@ def create(
     async def work(house: House, actor: str) -> Any:
         return await house.identity.create_key(spec, actor=actor)
 
-    view, secret = in_house(data_dir, work, merchant=merchant)
+    permit = approved(
+        "api_key:create",
+        merchant=merchant,
+        resource="api_key",
+        parameters=_described(spec, expires_days),
+        context={"role": spec.role},
+        approval=approval,
+    )
+    view, secret = in_house(data_dir, work, merchant=merchant, permit=permit)
     _hand_out(view, secret, out, as_json=as_json)
     return OK
+
+
+def _described(spec: KeySpec, expires_days: int | None) -> dict[str, Parameter]:
+    """Return the key as whoever approves it sees it."""
+    told: dict[str, Parameter] = {
+        "kind": spec.kind.value,
+        "role": spec.role,
+        "owner": spec.owner,
+    }
+    if spec.scopes is not None:
+        told["scopes"] = sorted(spec.scopes)
+    if expires_days is not None:
+        told["expires_days"] = expires_days
+    return told
 
 
 def _spec(

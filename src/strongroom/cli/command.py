@@ -87,6 +87,11 @@ def operator(mode: Mode, *, merchant: str | None = None) -> Principal:
     return Principal.local_operator(_user(), mode=mode, merchant=merchant)
 
 
+def running() -> str:
+    """Return the action of the command that runs."""
+    return _running.get()
+
+
 def authorize(
     mode: Mode, *, merchant: str | None = None, authorizer: Authorizer | None = None
 ) -> str:

@@ -106,6 +106,7 @@ def _examine_store(settings: Settings, *, root_opens: bool) -> list[Finding]:
 
 async def _ask(settings: Settings, *, root_opens: bool, running: bool) -> list[Finding]:
     from strongroom.app import House
+    from strongroom.cli import health_access as access
     from strongroom.cli import health_store as store
     from strongroom.cli.installation import owner
     from strongroom.cli.model import fail
@@ -120,6 +121,8 @@ async def _ask(settings: Settings, *, root_opens: bool, running: bool) -> list[F
             findings.append(await store.keys(house))
             findings += await store.certificates(house)
             findings += await store.journal(house, running=running)
+            if house.role != "vault":
+                findings.append(await access.emergencies(house))
     except StrongroomError as error:
         told = " ".join(f"{error.public} ({error.code} {error.detail})".split())
         findings.append(fail("keys and journal", told, "Mend what is told above, then look again."))

@@ -12,18 +12,24 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from strongroom.cli.command import authorize
+from strongroom.cli.command import authorize, operator, running
 from strongroom.kernel.errors import StrongroomError
 
 if TYPE_CHECKING:
     from strongroom.app import House, Settings
+    from strongroom.identity import Principal
     from strongroom.storage import Database
 
 T = TypeVar("T")
+Permit = Callable[["House", "Principal"], Awaitable[None]]
 
 
 def in_house(
-    data_dir: Path, work: Callable[[House, str], Awaitable[T]], *, merchant: str | None = None
+    data_dir: Path,
+    work: Callable[[House, str], Awaitable[T]],
+    *,
+    merchant: str | None = None,
+    permit: Permit | None = None,
 ) -> T:
     """Run `work(house, actor)` in the opened installation, if policies permit the command.
 
@@ -31,6 +37,7 @@ def in_house(
         data_dir: the installation.
         work: what to do; `actor` is how journal entries name the person at this machine.
         merchant: the merchant the command is about; None for the installation itself.
+        permit: asks the policies in the command's place, where four eyes may be needed.
 
     Raises:
         StrongroomError: `not_initialized`, `schema_behind`, `permission_denied`, or why it failed.
@@ -44,8 +51,16 @@ def in_house(
     async def run() -> T:
         await refuse_old_schema(settings)
         async with House(settings) as house:
-            actor = authorize(settings.mode, merchant=merchant, authorizer=house.authorizer)
-            return await work(house, actor)
+            who = operator(settings.mode, merchant=merchant)
+            if house.role != "vault":
+                who = await house.break_glass.marked(who)
+            if permit is None:
+                authorize(settings.mode, merchant=merchant, authorizer=house.authorizer)
+            else:
+                await permit(house, who)
+            if who.break_glass:
+                await house.break_glass.acts(who, action=running(), merchant=merchant, request=None)
+            return await work(house, who.id)
 
     with database_running(settings):
         return asyncio.run(run())

@@ -11,9 +11,11 @@ from collections.abc import Sequence
 
 import typer
 
+from strongroom.cli.access_approvals import register as _access_approvals
 from strongroom.cli.admin import register as _admin
 from strongroom.cli.api_keys import register as _api_keys
 from strongroom.cli.approvals import register as _approvals
+from strongroom.cli.break_glass import register as _break_glass
 from strongroom.cli.ceremony import register as _ceremony
 from strongroom.cli.certificates import register as _certificates
 from strongroom.cli.command import FAILED, OK, PLAIN, UNAVAILABLE, USAGE
@@ -67,6 +69,8 @@ for _register in (
     _journal,
     _custodians,
     _approvals,
+    _access_approvals,
+    _break_glass,
     _ceremony,
     _roots,
     _scan,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from strongroom.cli.command import DEFAULT_DATA_DIR, FAILED, OK, AsJson, DataDir, command, group
+from strongroom.cli.four_eyes import by_custodians
 
 if TYPE_CHECKING:
     from strongroom.app import House
@@ -62,7 +63,8 @@ def grant_reveal(
             actor=actor,
         )
 
-    made = in_house(data_dir, work, merchant=merchant)
+    permit = by_custodians("token:grant", merchant=merchant, approval=approval)
+    made = in_house(data_dir, work, merchant=merchant, permit=permit)
     text = f"{made.id}: {made.principal} may see {made.granted} card numbers until {until:%FT%TZ}."
     emit(made, lambda out: out.print(text), as_json=as_json)
     return OK
@@ -170,7 +172,8 @@ def export_ff1(
                 tell=lambda done, total: tell("cards", done, total),
             )
 
-        count = in_house(data_dir, work, merchant=merchant)
+        permit = by_custodians("token:export", merchant=merchant, approval=approval)
+        count = in_house(data_dir, work, merchant=merchant, permit=permit)
     text = f"{count} cards are in {out}. Treat it like card numbers."
     emit({"cards": count, "out": str(out)}, lambda to: to.print(text), as_json=as_json)
     return OK

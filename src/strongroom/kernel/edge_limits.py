@@ -156,6 +156,16 @@ the key itself is forgotten, after which it would do the work a second time."""
 FOUR_EYES_PARAMETERS_MAX_BYTES = 48 * 1024
 """The parameters of one action: a thousand tokens of thirty characters with room to spare."""
 
+BREAK_GLASS_MINUTES_MAX = 60
+BREAK_GLASS_PER_DAY = 3
+"""Emergency access ends within the hour; who needs it more often has another problem."""
+
+BREAK_GLASS_REVIEW_HOURS = 72
+"""By then another administrator has looked at it, a weekend included."""
+
+BREAK_GLASS_KNOWN_S = 1.0
+"""What a process knows of open emergencies is a second old at most; the end is exact."""
+
 STEP_UP_AAL_MIN = 2
 """Approving takes a second factor at least (PCI DSS 8.4.2)."""
 

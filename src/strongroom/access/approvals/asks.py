@@ -59,7 +59,7 @@ ASKS: dict[str, Ask] = {
             "role": _TEXT,
             "owner": _TEXT,
             "scopes": (list, _NONE),
-            "expires_at": (str, _NONE),
+            "expires_days": (int, _NONE),
         },
         context=("role",),
     ),
