@@ -84,6 +84,12 @@ class Office:
         }  # fmt: skip
         return Proof(**fields)
 
+    def proof_for(self, who: str, purpose: bytes, **changes: Any) -> Proof:
+        fields: dict[str, Any] = {
+            "operator": who, "aal": 3, "at": self.clock.now(), "purpose": purpose, **changes,
+        }  # fmt: skip
+        return Proof(**fields)
+
     async def ask(self, principal: Principal | None = None, **changes: Any) -> Approval:
         """Ask for a reveal of the token."""
         fields: dict[str, Any] = {

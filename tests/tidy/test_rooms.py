@@ -16,7 +16,7 @@ COMMON = {"__init__", "model", "decide", "flow", "records", "errors"}
 """File names that mean the same in every room; schema/ holds its migrations."""
 
 OWN: dict[str, set[str]] = {
-    "access": {"actions", "approvals", "break_glass", "engine", "policies", "residual"},
+    "access": {"actions", "approvals", "break_glass", "engine", "policies", "residual", "reviews"},
     "api": {
         "app", "approving", "arrival", "build", "challenges", "endpoint", "forms", "headers",
         "intake", "limiting", "listening", "log", "metrics", "openapi", "page", "problems",
@@ -28,17 +28,18 @@ OWN: dict[str, set[str]] = {
         "credentials", "databases", "edge", "elsewhere", "four_eyes", "four_eyes_settings",
         "handout", "hosting", "initialize", "joined", "leak_settings", "lifeline",
         "limit_settings", "limiting", "logs", "oauth", "people", "probing", "provisioning",
-        "readiness", "roots", "sandboxing", "scanning", "sealed_face", "serving", "settings",
-        "share_out", "spire", "supervisor", "trusted", "unsealing", "worker", "workload_settings",
+        "readiness", "review_sources", "roots", "sandboxing", "scanning", "sealed_face", "serving",
+        "settings", "share_out", "spire", "supervisor", "trusted", "unsealing", "worker",
+        "workload_settings",
     },
     "cli": {
-        "access_approvals", "admin", "api_keys", "approvals", "break_glass", "ceremony",
-        "ceremony_files", "certificates", "client", "client_keys", "command", "custodians", "demo",
-        "doctor", "files", "findings", "first_payment", "four_eyes", "health_access",
-        "health_machine", "health_root", "health_store", "installation", "journal",
-        "key_inventory", "key_rotation", "oauth_clients", "operators", "program", "receipt",
-        "root_options", "roots", "running", "sandbox", "scan", "show", "signing_keys", "subjects",
-        "token_keys", "vault", "workload",
+        "access_approvals", "access_reviews", "admin", "api_keys", "approvals", "break_glass",
+        "ceremony", "ceremony_files", "certificates", "client", "client_keys", "command",
+        "custodians", "demo", "doctor", "files", "findings", "first_payment", "four_eyes",
+        "health_access", "health_machine", "health_root", "health_store", "installation",
+        "journal", "key_inventory", "key_rotation", "oauth_clients", "operators", "program",
+        "receipt", "root_options", "roots", "running", "sandbox", "scan", "show", "signing_keys",
+        "subjects", "token_keys", "vault", "workload",
     },
     "console": {
         "app", "assets", "confirm", "cookies", "forms", "headers", "page", "pages", "render",
@@ -86,6 +87,7 @@ OWN: dict[str, set[str]] = {
 """Room → the modules and folders that only it has; each says in its first line what it is for."""
 
 SIDE_DOORS = {
+    "strongroom.access.reviews": {"app", "cli", "console"},
     "strongroom.app.four_eyes": {"cli"},
     "strongroom.access.break_glass": {"api", "app", "cli", "console"},
     "strongroom.access.approvals": {"api", "app", "cli", "console"},

@@ -184,6 +184,10 @@ PROBLEMS: dict[str, tuple[int, str]] = {
 NEVER_ANSWERED = frozenset(
     {
         "already_initialized",
+        "access_review_closed",
+        "access_review_incomplete",
+        "access_review_not_found",
+        "access_review_open",
         "approval_forged",
         "approval_invalid",
         "bad_migration",

@@ -1,4 +1,4 @@
-"""Opens four eyes and emergencies over identity and access."""
+"""Opens four eyes, emergencies and reviews of access over identity."""
 
 from __future__ import annotations
 
@@ -6,11 +6,28 @@ from typing import TYPE_CHECKING, Any
 
 from strongroom.access.approvals import Approvals
 from strongroom.access.break_glass import BreakGlass
+from strongroom.access.reviews import Reviews
 from strongroom.app.elsewhere import RemoteHasher
 from strongroom.app.people import HousePeople
+from strongroom.app.review_sources import Rights
 
 if TYPE_CHECKING:
     from strongroom.app.compose import House
+
+
+def open_reviews(house: House) -> Reviews:
+    """Open reviews of access over every right that there is."""
+    people = HousePeople(house.identity, house.operators)
+    rights = Rights(house.identity, house.operators, people)
+    return Reviews(
+        house.database,
+        house.committer,
+        authorizer=house.authorizer,
+        people=people,
+        listing=rights.listing,
+        revoke=rights.revoke,
+        clock=house.clock,
+    )
 
 
 def open_approvals(house: House) -> tuple[Approvals, BreakGlass]:

@@ -108,6 +108,7 @@ async def _ask(settings: Settings, *, root_opens: bool, running: bool) -> list[F
     from strongroom.app import House
     from strongroom.cli import health_access as access
     from strongroom.cli import health_store as store
+    from strongroom.cli import records
     from strongroom.cli.installation import owner
     from strongroom.cli.model import fail
 
@@ -123,6 +124,8 @@ async def _ask(settings: Settings, *, root_opens: bool, running: bool) -> list[F
             findings += await store.journal(house, running=running)
             if house.role != "vault":
                 findings.append(await access.emergencies(house))
+                since = await records.installed_at(house.database)
+                findings.append(await access.review(house, since=since))
     except StrongroomError as error:
         told = " ".join(f"{error.public} ({error.code} {error.detail})".split())
         findings.append(fail("keys and journal", told, "Mend what is told above, then look again."))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from strongroom.app import House
+from strongroom.app.four_eyes import open_reviews
 from strongroom.cli.model import Finding, fail, ok, warn
 
 
@@ -17,3 +20,11 @@ async def emergencies(house: House) -> Finding:
         told = f"{running} open, {waiting} to be reviewed"
         return warn("break glass", told, "See strongroom break-glass list.")
     return ok("break glass", "no emergency is open or waits for a review")
+
+
+async def review(house: House, *, since: datetime) -> Finding:
+    """Check that every right was looked at within half a year (PCI DSS 7.2.4)."""
+    late = await open_reviews(house).days_late(since=since)
+    if late:
+        return fail("access review", f"{late} days late", "Run: strongroom access-reviews start")
+    return ok("access review", "not due")

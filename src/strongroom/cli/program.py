@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import typer
 
 from strongroom.cli.access_approvals import register as _access_approvals
+from strongroom.cli.access_reviews import register as _access_reviews
 from strongroom.cli.admin import register as _admin
 from strongroom.cli.api_keys import register as _api_keys
 from strongroom.cli.approvals import register as _approvals
@@ -70,6 +71,7 @@ for _register in (
     _custodians,
     _approvals,
     _access_approvals,
+    _access_reviews,
     _break_glass,
     _ceremony,
     _roots,

@@ -31,6 +31,12 @@ async def now(database: Database) -> datetime:
     return moment
 
 
+async def installed_at(database: Database) -> datetime:
+    """Return when this installation was made."""
+    moment: datetime = await database.fetchval("SELECT created_at FROM meta.installation")
+    return moment
+
+
 async def intrusions(database: Database) -> list[str]:
     """Return what roles can do in the schemas of vault and keys that is not theirs to do."""
     rows = await database.fetch(

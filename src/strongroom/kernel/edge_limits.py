@@ -166,6 +166,10 @@ BREAK_GLASS_REVIEW_HOURS = 72
 BREAK_GLASS_KNOWN_S = 1.0
 """What a process knows of open emergencies is a second old at most; the end is exact."""
 
+ACCESS_REVIEW_EVERY_DAYS = 180
+ACCESS_REVIEW_DUE_DAYS = 30
+"""Every right is looked at twice a year (PCI DSS 7.2.4); a month is enough to decide."""
+
 STEP_UP_AAL_MIN = 2
 """Approving takes a second factor at least (PCI DSS 8.4.2)."""
 

@@ -91,10 +91,12 @@ class BreakGlass:
         recent = await records.taken(self._database, principal.id, since=now - _DAY)
         if running or recent >= limits.BREAK_GLASS_PER_DAY:
             raise errors.is_open()
+        person = await self._people.person_of(principal)
         made = Emergency(
             id=new_id("brk"),
             actor=principal.id,
-            person=await self._people.person_of(principal),
+            person=person,
+            needed=2 if person is None else 1,
             reason=reason,
             opened_at=now,
             ends_at=now + timedelta(minutes=minutes),

@@ -48,11 +48,12 @@ _REVIEWS = (
     "SELECT reviewer, verdict, note, reviewed_at FROM iam.break_glass_review "
     "WHERE break_glass_id = $1 ORDER BY id"
 )
-_UNREVIEWED = (
-    _EMERGENCY + "WHERE b.ends_at < $1 AND (SELECT count(*) FROM iam.break_glass_review r "
+_TOO_FEW = (
+    "WHERE b.ends_at < $1 AND (SELECT count(*) FROM iam.break_glass_review r "
     "WHERE r.break_glass_id = b.id) < CASE WHEN b.person IS NULL THEN 2 ELSE 1 END "
     "ORDER BY b.id LIMIT $2"
 )
+_UNREVIEWED = _EMERGENCY + _TOO_FEW
 _TAKEN = "SELECT count(*) FROM iam.break_glass WHERE actor = $1 AND opened_at > $2"
 
 
