@@ -24,7 +24,7 @@ from strongroom.cli.four_eyes import Approval, approved
 if TYPE_CHECKING:
     from strongroom.access.approvals import Parameter
     from strongroom.app import House
-    from strongroom.identity import KeySpec, KeyView
+    from strongroom.identity import KeySpec, KeyView, Principal
     from strongroom.kernel.secret import Secret
 
 Merchant = Annotated[
@@ -195,6 +195,7 @@ def rotate(
     ] = "24h",
     merchant: Merchant = None,
     out: Out = None,
+    approval: Approval = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: AsJson = False,
 ) -> int:
@@ -207,11 +208,36 @@ def rotate(
     async def work(house: House, actor: str) -> Any:
         return await house.identity.keys.rotate(merchant, key_id, overlap=length, actor=actor)
 
-    rotated = in_house(data_dir, work, merchant=merchant)
+    async def permit(house: House, who: Principal) -> None:
+        found = await _found(house, merchant, key_id)
+        pass_on = approved(
+            "api_key:create",
+            merchant=merchant,
+            resource=key_id,
+            parameters={"kind": found.kind.value, "role": found.role, "owner": found.owner},
+            context={"role": found.role},
+            approval=approval,
+        )
+        await pass_on(house, who)
+
+    rotated = in_house(data_dir, work, merchant=merchant, permit=permit)
     _hand_out(rotated.successor, rotated.secret, out, as_json=as_json)
     ends = rotated.former.expires_at
     sys.stderr.write(f"{key_id} works until {ends:%Y-%m-%dT%H:%M:%SZ}.\n")
     return OK
+
+
+async def _found(house: House, merchant: str | None, key_id: str) -> KeyView:
+    """Return the key that is named, whose successor may do the same."""
+    from strongroom.kernel.errors import StrongroomError
+
+    page = await house.identity.list_keys(merchant, limit=_PAGE)
+    while page:
+        for key in page:
+            if key.id == key_id:
+                return key
+        page = await house.identity.list_keys(merchant, limit=_PAGE, after=page[-1].id)
+    raise StrongroomError("api_key_not_found", "There is no such API key.")
 
 
 def _overlap(text: str) -> timedelta:

@@ -239,7 +239,8 @@ class BreakGlass:
         return None
 
     async def _completed(self, stored: records.Stored) -> Emergency:
-        await self._check(stored)
+        if stored.emergency.ends_at > self._clock.now():
+            await self._check(stored)
         reviews = await records.reviews(self._database, stored.emergency)
         return msgspec.structs.replace(stored.emergency, reviews=tuple(reviews))
 
