@@ -89,7 +89,8 @@ async def test_a_review_from_start_to_its_entry(door: Door, pg: TestDatabase) ->
         "SELECT body FROM journal.entry WHERE action = 'access:review:close'"
     )
     facts = msgspec.json.decode(body)["facts"]
-    assert facts == {"lines": 4, "removed": 1, "result_sha256": closed.result_sha256}
+    assert facts["result_sha256"] == closed.result_sha256
+    assert (facts["lines"], facts["removed"]) == (4, 1)
     assert await door.reviews.days_late(since=began) == 0
 
 
