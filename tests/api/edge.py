@@ -47,6 +47,7 @@ def house(
     given = {
         "callers": callers,
         "authorizer": authorizer,
+        "break_glass": NoEmergency(),
         "limiter": limiter or limiter_of(),
         "metrics": Metrics(),
     }
