@@ -62,7 +62,8 @@ def test_a_service_sees_a_number_and_the_journal_knows(stack: Stack, token: str)
     entries = stack.call("GET", f"/v1/journal/entries?subject={token}").json["data"]
     (entry,) = [e for e in entries if e["action"] == "vault:card:reveal"]
     assert entry["request"] == answer.headers["request-id"]
-    assert entry["facts"] == {"purpose": "dispute_evidence"}
+    assert entry["facts"]["purpose"] == "dispute_evidence"
+    assert entry["facts"]["policy"] == "service-reveal"
     assert PAN not in str(entries)
 
 

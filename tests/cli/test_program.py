@@ -17,6 +17,7 @@ from strongroom.access import ACTIONS, Authorizer
 from strongroom.app import Gateway, Settings
 from strongroom.app.four_eyes_settings import FourEyesSettings
 from strongroom.app.leak_settings import LeakReports
+from strongroom.app.limit_settings import LimitSettings
 from strongroom.app.oauth import OAuthSettings
 from strongroom.app.settings import VaultAddress, VaultListener
 from strongroom.app.workload_settings import Workload
@@ -183,7 +184,7 @@ def test_every_setting_is_explained() -> None:
     from_elsewhere = {"data_dir", "database_urls"}
     tables = (
         Settings, Gateway, LeakReports, VaultAddress, VaultListener, FourEyesSettings,
-        OAuthSettings, Workload,
+        LimitSettings, OAuthSettings, Workload,
     )  # fmt: skip
     fields = {name for table in tables for name in table.__struct_fields__} - from_elsewhere
     assert told == fields
