@@ -57,7 +57,7 @@ async def entries(owner: Database, verb: str) -> list[dict[str, Any]]:
 async def test_ask_approve_use_and_every_step_is_an_entry(office: Office, owner: Database) -> None:
     asked = await office.ask()
     assert (asked.state, asked.needed, asked.approved_by) == ("open", 1, ())
-    approved = await office.approve(asked)
+    approved = await office.approve(asked, principal=office.operator(BOB, merchant=None))
     assert (approved.state, approved.approved_by) == ("approved", (BOB,))
     assert await office.use(asked) == {**PURPOSE, "approvals": 1}
     used = await office.approvals.get(asked.id, principal=office.operator(CAROL))

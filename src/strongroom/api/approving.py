@@ -45,9 +45,11 @@ async def approved(
         used_for=used_for,
         request=call.request,
     )
-    return await call.services.approvals.guard(
+    granted = await call.services.approvals.guard(
         deed, principal=call.principal, approval=call.approval
     )
+    call.granted = granted
+    return granted
 
 
 def judge(

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from strongroom.access import PUBLIC, Authorizer, require_known
+from strongroom.access import PUBLIC, Authorizer, Value, require_known
 from strongroom.access.approvals import Approvals
 from strongroom.access.break_glass import BreakGlass
 from strongroom.api import errors, problems
@@ -164,9 +164,9 @@ class Call:
     """One request, checked: who asks, what for, with which typed body. Has no telling `repr`."""
 
     __slots__ = (
-        "action", "approval", "arrival", "body", "content_digest", "headers", "idempotency",
-        "inside", "limit", "owner", "params", "principal", "query", "raw", "request", "services",
-        "shared", "source",
+        "action", "approval", "arrival", "body", "content_digest", "granted", "headers",
+        "idempotency", "inside", "limit", "owner", "params", "principal", "query", "raw", "request",
+        "services", "shared", "source",
     )  # fmt: skip
 
     def __init__(
@@ -188,6 +188,7 @@ class Call:
         self.limit: Spent | None = None
         self.inside: str | None = None
         self.approval: str | None = None
+        self.granted: Mapping[str, Value] = {}
         self.headers: Mapping[str, str] = {}
         self.idempotency = Idempotency("", "", b"")
 
@@ -215,6 +216,7 @@ class Call:
                 self.principal,
                 action=self.action,
                 merchant=self.owner,
+                context=self.granted,
                 resource=payment,
                 source=self.source,
             )

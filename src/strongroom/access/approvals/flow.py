@@ -11,6 +11,8 @@ import os
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
+import msgspec
+
 from strongroom.access.approvals import decide, errors, records
 from strongroom.access.approvals.model import (
     Approval,
@@ -29,7 +31,7 @@ from strongroom.access.approvals.rows import Rows, Seal
 from strongroom.access.approvals.using import Deed, Using
 from strongroom.access.flow import Authorizer
 from strongroom.access.model import Value
-from strongroom.identity import Principal
+from strongroom.identity import Principal, PrincipalKind
 from strongroom.kernel import edge_limits as limits
 from strongroom.kernel.clock import Clock
 from strongroom.kernel.errors import StrongroomError
@@ -190,7 +192,10 @@ class Approvals:
         decide.check_line("reason", reason)
         found, _ = await self._rows.standing(approval_id, principal)
         self._authorizer.check(
-            principal, action="four_eyes:decide", merchant=found.merchant, source=source
+            _on(principal, found.merchant),
+            action="four_eyes:decide",
+            merchant=found.merchant,
+            source=source,
         )
         try:
             decided = await self._decided(found, principal, step_up, verdict, reason)
@@ -314,6 +319,13 @@ class Approvals:
         )
         if everybody >= limits.FOUR_EYES_OPEN_MAX or own >= limits.FOUR_EYES_OPEN_EACH_MAX:
             raise errors.too_many()
+
+
+def _on(principal: Principal, merchant: str | None) -> Principal:
+    """Return an operator acting on the merchant whose request it is; it was seen by now."""
+    if principal.kind is not PrincipalKind.OPERATOR or principal.merchant is not None:
+        return principal
+    return msgspec.structs.replace(principal, merchant=merchant)
 
 
 def _whole_ms(moment: datetime) -> datetime:

@@ -1,0 +1,226 @@
+"""Four eyes over real HTTP: keys ask, people with passkeys approve, and it happens once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from strongroom.access.break_glass import purpose_of
+from strongroom.app.console import console_origin
+from strongroom.identity import KeyKind, KeySpec
+from strongroom.identity.operators import RelyingParty, new_device
+from strongroom.kernel.errors import StrongroomError
+from strongroom.kernel.secret import Secret
+from tests.support.authenticator import Authenticator
+from tests.support.pay import card, new_key, pay
+from tests.support.stack import Answer, Stack
+
+PURPOSE = {"purpose": "dispute_evidence"}
+SETTINGS = "\n[four_eyes]\nin_test = true\nrefunds_alone_up_to = { EUR = 500 }\n"
+SOURCE = "192.0.2.7"
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """An installation in test mode that demands four eyes."""
+    running = Stack(tmp_path_factory.mktemp("guarded")).start()
+    try:
+        running.stop()
+        with (running.data_dir / "strongroom.toml").open("a") as settings:
+            settings.write(SETTINGS)
+        yield running.start()
+    finally:
+        running.stop()
+
+
+class Person:
+    """An administrator: an account with a passkey, and an API key of theirs."""
+
+    def __init__(self, stack: Stack, login: str) -> None:
+        self.stack, self.login = stack, login
+        self.passkey: Authenticator
+        self.device = new_device()
+        self.token: Secret[str] = Secret("")
+        self.id, self.key = stack.admin(self._come)
+
+    async def _come(self, house: Any) -> tuple[str, str]:
+        party = RelyingParty.from_url(console_origin(house.settings))
+        self.passkey = Authenticator(party.origin)
+        view, code = await house.operators.accounts.invite(
+            self.login, name=self.login.title(), role="operator-admin", actor="local:test"
+        )
+        begun = await house.operators.enrolling.accept(code)
+        done = await house.operators.enrolling.accept_passkey(
+            begun.ticket, self.passkey.create(begun.options), name="phone", device=self.device,
+            source=SOURCE,
+        )  # fmt: skip
+        self.token = done.session
+        spec = KeySpec(
+            merchant=None, kind=KeyKind.RESTRICTED, role="operator-admin", owner=self.login
+        )
+        _, secret = await house.identity.create_key(spec, actor="local:test")
+        return view.id, secret.reveal()
+
+    async def session(self, house: Any) -> Any:
+        return await house.operators.session(self.token, device=self.device, source=SOURCE)
+
+    async def step_up(self, house: Any, session: Any, purpose: bytes) -> Any:
+        begun = await house.operators.challenge(session, purpose=purpose)
+        return await house.operators.prove(
+            begun.ticket, self.passkey.get(begun.options), session=session, purpose=purpose
+        )
+
+    def decides(self, approval: str, verdict: str = "approve") -> str:
+        """Decide with the passkey; return the state, or the code of the refusal."""
+
+        async def work(house: Any) -> str:
+            session = await self.session(house)
+            found = await house.approvals.get(approval, principal=session)
+            proof = await self.step_up(house, session, found.action_sha256)
+            try:
+                done = await house.approvals.decide(
+                    approval, principal=session, step_up=proof, verdict=verdict, reason="looked"
+                )
+            except StrongroomError as error:
+                return error.code
+            return str(done.state)
+
+        return str(self.stack.admin(work))
+
+    def call(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
+        named = {"Strongroom-Merchant": self.stack.merchant, **headers}
+        return self.stack.call(method, path, body, key=self.key, headers=named)
+
+
+@pytest.fixture(scope="module")
+def people(guarded: Stack) -> tuple[Person, Person]:
+    return Person(guarded, "alice"), Person(guarded, "bob")
+
+
+def code(answer: Answer) -> tuple[int, str]:
+    return answer.status, "" if answer.status < 400 else str(answer.json["code"])
+
+
+def asked(call: Callable[..., Answer], action: str, resource: str, **parameters: Any) -> str:
+    body = {
+        "action": action, "resource": resource, "parameters": parameters, "reason": "case 4711",
+    }  # fmt: skip
+    made = call("POST", "/v1/approvals", body)
+    assert made.status == 201, made.body
+    return str(made.json["id"])
+
+
+def test_a_card_number_is_seen_by_two_people_once(
+    guarded: Stack, people: tuple[Person, Person]
+) -> None:
+    alice, bob = people
+    token, other = (
+        guarded.call("POST", "/v1/tokens", {"card": card(), "save": True}).json["id"]
+        for _ in range(2)
+    )
+    path = f"/v1/tokens/{token}/reveal"
+    refused = alice.call("POST", path, PURPOSE)
+    assert code(refused) == (403, "approval_required")
+    assert "POST /v1/approvals" in refused.json["detail"]
+    approval = asked(alice.call, "token:reveal", token, **PURPOSE)
+    named = {"Strongroom-Approval": approval}
+    assert code(alice.call("POST", path, PURPOSE, **named)) == (403, "approval_incomplete")
+    assert alice.decides(approval) == "approval_own", "the person of the key that asked"
+    assert bob.decides(approval) == "approved"
+    for wrong in (
+        alice.call("POST", f"/v1/tokens/{other}/reveal", PURPOSE, **named),
+        alice.call("POST", path, {"purpose": "law_enforcement"}, **named),
+        bob.call("POST", path, PURPOSE, **named),
+    ):
+        assert code(wrong) == (409, "approval_mismatch")
+    seen = alice.call("POST", path, PURPOSE, **named)
+    assert (seen.status, seen.json["number"]) == (200, "4242424242424242")
+    assert code(alice.call("POST", path, PURPOSE, **named)) == (409, "approval_used")
+    shown = bob.call("GET", f"/v1/approvals/{approval}").json
+    assert (shown["state"], shown["approved_by"]) == ("used", [bob.id])
+
+
+def test_a_large_refund_takes_an_operator_and_small_ones_add_up(
+    guarded: Stack, people: tuple[Person, Person]
+) -> None:
+    _, bob = people
+    payment = pay(guarded).json["id"]
+    path = f"/v1/payments/{payment}/refunds"
+
+    def refund(amount: int, key: str, approval: str = "") -> Answer:
+        headers = {"Strongroom-Approval": approval} if approval else {}
+        return guarded.call("POST", path, {"amount": amount}, idempotency_key=key, headers=headers)
+
+    first = new_key()
+    alone = refund(400, first)
+    assert alone.status == 201
+    assert code(refund(200, new_key())) == (403, "approval_required"), "400 and 200 are 600"
+    again = refund(400, first)
+    assert (again.status, again.body) == (201, alone.body), "a repetition needs no approval"
+    approval = asked(guarded.call, "refund:create", payment, amount=200)
+    assert bob.decides(approval) == "approved"
+    assert code(refund(201, new_key(), approval)) == (409, "approval_mismatch")
+    key = new_key()
+    done = refund(200, key, approval)
+    assert done.status == 201, done.body
+    repeated = refund(200, key, approval)
+    assert (repeated.status, repeated.body) == (201, done.body)
+    assert code(refund(200, new_key(), approval)) == (409, "approval_used")
+    assert len(guarded.call("GET", path).json["data"]) == 2
+
+
+def test_a_rejection_and_another_merchants_approval(
+    guarded: Stack, people: tuple[Person, Person]
+) -> None:
+    _, bob = people
+    payment = pay(guarded).json["id"]
+    approval = asked(guarded.call, "refund:create", payment, amount=900)
+    assert bob.decides(approval, "reject") == "rejected"
+    answer = guarded.call(
+        "POST", f"/v1/payments/{payment}/refunds", {"amount": 900}, idempotency_key=new_key(),
+        headers={"Strongroom-Approval": approval},
+    )  # fmt: skip
+    assert code(answer) == (403, "approval_rejected")
+    _, stranger = guarded.add_merchant("Somebody else")
+    theirs = guarded.call("GET", f"/v1/approvals/{approval}", key=stranger)
+    assert code(theirs) == (404, "approval_not_found")
+    assert guarded.call("GET", "/v1/approvals", key=stranger).json["data"] == []
+
+
+def test_in_an_emergency_one_is_enough_and_everything_is_written_down(
+    guarded: Stack, people: tuple[Person, Person]
+) -> None:
+    alice, bob = people
+    token = guarded.call("POST", "/v1/tokens", {"card": card(), "save": True}).json["id"]
+    path = f"/v1/tokens/{token}/reveal"
+    why = "fraud under way, nobody else reachable"
+
+    async def work(house: Any) -> str:
+        session = await bob.session(house)
+        proof = await bob.step_up(house, session, purpose_of(bob.id, minutes=5, reason=why))
+        opened = await house.break_glass.open(session, minutes=5, reason=why, step_up=proof)
+        return str(opened.id)
+
+    assert code(bob.call("POST", path, PURPOSE)) == (403, "approval_required")
+    emergency = guarded.admin(work)
+    answer = _until(lambda: bob.call("POST", path, PURPOSE))
+    assert answer.json["number"] == "4242424242424242"
+    assert code(alice.call("POST", path, PURPOSE)) == (403, "approval_required")
+    entries = guarded.call("GET", f"/v1/journal/entries?subject={emergency}", key=bob.key).json[
+        "data"
+    ]
+    acts = {e["request"]: e["facts"] for e in entries if e["action"] == "access:break_glass:act"}
+    assert acts[answer.headers["request-id"]]["action"] == "token:reveal"
+
+
+def _until(call: Callable[[], Answer]) -> Answer:
+    """Call until another process knows of the emergency: within a second, and the call's time."""
+    deadline = time.monotonic() + 2
+    while time.monotonic() < deadline:
+        answer = call()
+        if answer.status == 200:
+            return answer
+    raise AssertionError(answer.body)
