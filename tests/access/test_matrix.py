@@ -106,6 +106,7 @@ WHO_MAY = {
     "operator:leave": "a",
     "operator:recover": "a",
     "operator:unlock": "a",
+    "access:explain": "r a",
     "root:change": "a",
     "system:init": "a",
     "system:migrate": "a",
@@ -142,6 +143,7 @@ OF_THE_INSTALLATION = {
     if action.split(":")[0]
     in {
         "account",
+        "access",
         "approval",
         "certificate",
         "custodian",
@@ -172,7 +174,7 @@ LOOKING = {
     "key:list", "metrics:read", "system:doctor", "client_key:read",
     "custodian:list", "approval:list", "finding:read", "certificate:list", "four_eyes:read",
     "break_glass:read", "access_review:read", "account:read", "operator:list",
-    "workload:list",
+    "workload:list", "access:explain",
 }  # fmt: skip
 CONTAINING = {
     "api_key:revoke", "signing_key:revoke", "merchant:suspend", "merchant:resume",

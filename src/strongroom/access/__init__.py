@@ -3,5 +3,17 @@
 from strongroom.access.actions import ACTIONS, PUBLIC, require_known
 from strongroom.access.flow import Authorizer
 from strongroom.access.model import Decision, Explanation, Value
+from strongroom.access.survey import Place, Survey, survey
 
-__all__ = ["ACTIONS", "PUBLIC", "Authorizer", "Decision", "Explanation", "Value", "require_known"]
+__all__ = [
+    "ACTIONS",
+    "PUBLIC",
+    "Authorizer",
+    "Decision",
+    "Explanation",
+    "Place",
+    "Survey",
+    "Value",
+    "require_known",
+    "survey",
+]

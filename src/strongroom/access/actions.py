@@ -96,6 +96,7 @@ RESOURCE_OF = {
     "operator:unlock": "Installation",
     "root:change": "Installation",
     "system:doctor": "Installation",
+    "access:explain": "Installation",
     "system:init": "Installation",
     "system:migrate": "Installation",
     "system:restore": "Installation",

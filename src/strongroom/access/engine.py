@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from importlib import resources
 from typing import Any
 
@@ -27,8 +28,11 @@ _HEX_TO_LETTERS = str.maketrans("0123456789abcdef", "abcdefghijklmnop")
 """The policy set's id stands in journal entries: letters are never taken for a card number."""
 
 _ID_LENGTH = 24
-_OPTIONAL = frozenset({"merchant", "state", "operation", "amount", "currency"})
+_OPTIONAL = frozenset({"merchant", "state", "operation", "amount", "left", "currency"})
 """Attributes of the schema that a thing may lack."""
+
+_ENTITIES_KEPT = 1_024
+"""Callers and things kept as Cedar holds them: one serves all actions on that kind of thing."""
 
 _GROUPS = frozenset({"looking", "containing", "sensitive"})
 _ACTION_DECLARATION = re.compile(r'^action\s+("[^"]+"(?:\s*,\s*"[^"]+")*)', re.MULTILINE)
@@ -53,6 +57,7 @@ class Engine:
         _check_actions(schema, self._schema)
         self._mode = mode
         self._four_eyes = four_eyes or mode == "live"
+        self._entities = lru_cache(maxsize=_ENTITIES_KEPT)(self._parsed)
         self.policy_set = _id_of(policies, schema)
         self.texts = _texts(parsed["staticPolicies"], templates=parsed["templates"])
         self.sources = _sources(policies)
@@ -77,7 +82,7 @@ class Engine:
             result = cedarpy.is_authorized(
                 request_of(question, four_eyes=self._four_eyes),
                 self._policies,
-                entities_of(question, mode=self._mode),
+                self._entities(entities_of(question, mode=self._mode)),
                 self._schema,
             )
         except ValueError as error:
@@ -92,6 +97,10 @@ class Engine:
             policy_set=self.policy_set,
             problems=problems,
         )
+
+    def _parsed(self, entities: str) -> Any:
+        """Return caller and thing as Cedar holds them; reading them costs most."""
+        return cedarpy.Entities.from_json_str(entities, self._schema)
 
     def visible(self, question: Question, things: Things) -> Condition:
         """Return what must hold of a thing for it to be permitted; anything unclear: nothing is."""

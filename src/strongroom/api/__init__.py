@@ -7,10 +7,12 @@ from strongroom.api.limiting import Limiter, Limits
 from strongroom.api.listening import Listener
 from strongroom.api.metrics import Metrics
 from strongroom.api.render import WireRenderer
+from strongroom.api.routes import ENDPOINTS
 from strongroom.api.settings import ApiSettings
 from strongroom.api.tls import TlsFiles
 
 __all__ = [
+    "ENDPOINTS",
     "Api",
     "ApiSettings",
     "Check",

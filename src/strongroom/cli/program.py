@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import typer
 
+from strongroom.cli.access import register as _access
 from strongroom.cli.access_approvals import register as _access_approvals
 from strongroom.cli.access_reviews import register as _access_reviews
 from strongroom.cli.admin import register as _admin
@@ -66,6 +67,7 @@ for _register in (
     _oauth_clients,
     _operators,
     _signing_keys,
+    _access,
     _certificates,
     _journal,
     _custodians,

@@ -1,8 +1,11 @@
-"""What `doctor` asks the database about itself: settings, roles and rights, no data."""
+"""What commands ask the database: about itself, its roles and rights, and who somebody is."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
+from uuid import UUID
 
 from strongroom.storage import Database
 
@@ -61,3 +64,88 @@ async def overpowered(database: Database) -> list[str]:
         "ORDER BY rolname"
     )
     return [row["rolname"] for row in rows]
+
+
+Row = Mapping[str, Any]
+"""One row by column."""
+
+
+async def api_key(database: Database, key: UUID) -> Row | None:
+    """Return what decides about a key, and the status of its merchant."""
+    return await database.fetchrow(
+        "SELECT k.merchant_id, k.kind, k.role, k.scopes::text AS scopes, m.status "
+        "FROM iam.api_key k LEFT JOIN iam.merchant m ON m.merchant_id = k.merchant_id "
+        "WHERE k.id = $1",
+        key,
+    )
+
+
+async def operator(database: Database, operator_id: UUID) -> Row | None:
+    """Return an operator's role."""
+    return await database.fetchrow(
+        "SELECT role FROM iam.operator WHERE operator_id = $1", operator_id
+    )
+
+
+async def workload(database: Database, spiffe_id: str) -> Row | None:
+    """Return what decides about a service, and the status of its merchant."""
+    return await database.fetchrow(
+        "SELECT w.merchant_id, w.role, w.scopes::text AS scopes, m.status "
+        "FROM iam.workload w LEFT JOIN iam.merchant m ON m.merchant_id = w.merchant_id "
+        "WHERE w.spiffe_id = $1 AND w.revoked_at IS NULL",
+        spiffe_id,
+    )
+
+
+async def payment(database: Database, payment_id: UUID) -> Row | None:
+    """Return whose a payment is and how it stands; found by key, one look for each merchant."""
+    return await database.fetchrow(
+        "SELECT p.merchant_id, p.status, p.currency FROM iam.merchant m JOIN pay.payment p "
+        "ON p.merchant_id = m.merchant_id AND p.id = $1",
+        payment_id,
+    )
+
+
+async def owner_of_token(database: Database, token: UUID) -> UUID | None:
+    """Return whose a token is; nothing of its card is read."""
+    found = await database.fetchval(
+        "SELECT c.merchant_id FROM iam.merchant m JOIN vault.card c "
+        "ON c.merchant_id = m.merchant_id AND c.id = $1",
+        token,
+    )
+    return found if isinstance(found, UUID) else None
+
+
+async def grants(database: Database) -> list[dict[str, Any]]:
+    """Return each role's rights on each table: whole, by column, and whether rows are narrowed."""
+    rows = await database.fetch(
+        "WITH granted AS ("
+        "SELECT grantee, table_schema || '.' || table_name AS name, "
+        "string_agg(privilege_type, ' ' ORDER BY privilege_type) AS rights, "
+        "NULL::text AS columns FROM information_schema.role_table_grants "
+        "WHERE grantee LIKE 'strongroom\\_%' AND grantee <> 'strongroom_owner' GROUP BY 1, 2 "
+        "UNION ALL "
+        "SELECT c.grantee, c.table_schema || '.' || c.table_name, NULL, "
+        "string_agg(c.privilege_type || ' ' || c.column_name, ', ' "
+        "ORDER BY c.privilege_type, c.column_name) FROM information_schema.role_column_grants c "
+        "WHERE c.grantee LIKE 'strongroom\\_%' AND c.grantee <> 'strongroom_owner' "
+        "AND NOT EXISTS (SELECT 1 FROM information_schema.role_table_grants t "
+        "WHERE t.grantee = c.grantee AND t.table_schema = c.table_schema "
+        "AND t.table_name = c.table_name AND t.privilege_type = c.privilege_type) GROUP BY 1, 2) "
+        "SELECT g.grantee, g.name, string_agg(g.rights, ' ') AS rights, "
+        "string_agg(g.columns, ' ') AS columns, "
+        "(SELECT pg_get_expr(p.polqual, p.polrelid) FROM pg_policy p "
+        "WHERE p.polrelid = to_regclass(g.name) AND p.polname = 'readers' "
+        "AND g.grantee = 'strongroom_read') AS narrowed "
+        "FROM granted g GROUP BY 1, 2 ORDER BY 1, 2"
+    )
+    return [
+        {
+            "role": row["grantee"],
+            "table": row["name"],
+            "rights": row["rights"] or "",
+            "columns": row["columns"] or "",
+            "rows": "one merchant's" if row["narrowed"] else "all",
+        }
+        for row in rows
+    ]

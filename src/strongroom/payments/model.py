@@ -162,12 +162,14 @@ class Caller(msgspec.Struct, frozen=True):
 
     def may(self, payment: Payment, *, operation: str, amount_minor: int) -> None:
         """Raise `permission_denied` when policies forbid this with the payment as it is."""
+        left = {"capture": payment.capturable_minor, "refund": payment.refundable_minor}
         if self.permit is not None:
             self.permit(
                 {
                     "state": payment.status.value,
                     "operation": operation,
                     "amount": amount_minor,
+                    "left": left.get(operation, payment.amount_minor),
                     "currency": payment.currency,
                 }
             )
