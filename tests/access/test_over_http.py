@@ -11,19 +11,14 @@ from typing import Any
 
 import pytest
 
+from strongroom.api.endpoint import PATH_IDS
 from strongroom.identity import KeyKind, KeySpec
 from strongroom.kernel.ids import new_id
 from tests.support.pay import body, card, new_key, pay
 from tests.support.stack import Answer, Stack, http
 
 _SET = re.compile(r"[a-p]{24}")
-NOWHERE = {
-    "payment_id": new_id("pay"),
-    "token_id": new_id("tok"),
-    "entry_id": new_id("ent"),
-    "merchant_id": new_id("mer"),
-    "gateway": "nobody",
-}
+NOWHERE = {name: new_id(prefix) if prefix else "nobody" for name, (prefix, *_) in PATH_IDS.items()}
 KNOWN_BODIES: dict[str, dict[str, Any]] = {
     "/v1/tokens/resolve": {"tokens": ["{token_id}"]},
     "/v1/tokens/reveal": {"tokens": ["{token_id}"], "purpose": "incident_response"},
@@ -85,6 +80,7 @@ def mine(stack: Stack) -> dict[str, str]:
     entries = stack.call("GET", f"/v1/journal/entries?subject={paid['id']}").json["data"]
     saved = stack.call("POST", "/v1/tokens", {"card": card(), "save": True}).json
     return {
+        **{name: new_id(prefix) for name, (prefix, *_) in PATH_IDS.items() if prefix},
         "payment_id": paid["id"],
         "token_id": saved["id"],
         "entry_id": entries[0]["id"],

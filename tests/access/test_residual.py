@@ -11,7 +11,7 @@ from importlib import resources
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
 from strongroom.access import Authorizer
@@ -189,7 +189,10 @@ def permitted(rows: Rows, authorizer: Authorizer, who: Principal, merchant: str)
 async def test_a_list_shows_what_each_row_alone_would_be_permitted(
     rows: Rows, made: list[tuple[str, str, str]], who: Principal
 ) -> None:
-    authorizer = Authorizer(mode="test", engine=engine_with(made))
+    try:
+        authorizer = Authorizer(mode="test", engine=engine_with(made))
+    except StrongroomError:
+        reject()  # Cedar refuses policies that can never hold
     for merchant in (MINE, THEIRS):
         assert await listed(rows, authorizer, who, merchant) == permitted(
             rows, authorizer, who, merchant

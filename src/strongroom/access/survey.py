@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
+from itertools import product
 
 import msgspec
 from msgspec.structs import replace
@@ -26,7 +27,12 @@ _MOVES_MONEY = frozenset(
     {"payment:create", "payment:capture", "payment:cancel", "refund:create", "token:create"}
 )
 _IN_THE_OPEN = frozenset({"token:create", "client_key:read"})
-_CONTAINS = frozenset({"api_key:revoke", "merchant:suspend", "merchant:resume"})
+_CONTAINS = frozenset(
+    {
+        "api_key:revoke", "signing_key:revoke", "merchant:suspend", "merchant:resume",
+        "four_eyes:request", "operator:leave", "operator:end_sessions",
+    }
+)  # fmt: skip
 _TOUCHES_CARDS = frozenset({"token:reveal", "token:reveal_batch", "token:export"})
 
 
@@ -110,20 +116,20 @@ def _cells(engines: Mapping[Mode, Engine], places: list[Place], *, now: datetime
     for mode, engine in engines.items():
         callers = list(_callers(mode, now))
         answer = lru_cache(maxsize=None)(engine.answer)
-        for action, names in by_action.items():
-            for caller, principal in callers:
-                for merchant in (OWN, OTHER, None):
-                    decision = _best(answer, principal, action, merchant, now)
-                    for name in names:
-                        yield Cell(
-                            place=name,
-                            action=action,
-                            caller=f"{caller} in {mode}",
-                            principal=principal,
-                            merchant=merchant,
-                            allowed=decision.allowed,
-                            policies=decision.policies,
-                        )
+        for action, (caller, principal), merchant in product(
+            by_action, callers, (OWN, OTHER, None)
+        ):
+            decision = _best(answer, principal, action, merchant, now)
+            for name in by_action[action]:
+                yield Cell(
+                    place=name,
+                    action=action,
+                    caller=f"{caller} in {mode}",
+                    principal=principal,
+                    merchant=merchant,
+                    allowed=decision.allowed,
+                    policies=decision.policies,
+                )
 
 
 def _best(

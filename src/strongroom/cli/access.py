@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from strongroom.access import Survey
     from strongroom.app import Settings
-    from strongroom.cli.asking import Asked
+    from strongroom.cli.asking import Asked, Given
     from strongroom.storage import Database
 
 
@@ -64,8 +64,7 @@ def explain(
     """Tell whether a caller may do something, and show the policies that decided."""
     from strongroom.access import Authorizer, require_known
     from strongroom.app import load
-    from strongroom.cli.asking import Given, asked
-    from strongroom.cli.installation import database_running, owner
+    from strongroom.cli.asking import Given
     from strongroom.cli.show import emit
 
     require_known(action)
@@ -80,18 +79,7 @@ def explain(
         aal=aal,
         mfa_minutes=mfa_minutes,
     )
-
-    async def look() -> Asked:
-        async with owner(settings) as database:
-            return await asked(given, mode=settings.mode, database=database)
-
-    if given.needs_database:
-        import asyncio
-
-        with database_running(settings):
-            question = asyncio.run(look())
-    else:
-        question = given.without_database(mode=settings.mode)
+    question = _looked_up(given, settings)
     found = Authorizer(mode=settings.mode).explain(
         question.principal,
         action=action,
@@ -110,6 +98,24 @@ def explain(
     }
     emit(told, lambda to: _tell(to, told), as_json=as_json)
     return OK if found.decision.allowed else FAILED
+
+
+def _looked_up(given: Given, settings: Settings) -> Asked:
+    """Return the question; the database is opened only for who or what must be looked up."""
+    import asyncio
+
+    from strongroom.cli.asking import asked
+    from strongroom.cli.installation import database_running, owner
+
+    if not given.needs_database:
+        return given.without_database(mode=settings.mode)
+
+    async def look() -> Asked:
+        async with owner(settings) as database:
+            return await asked(given, mode=settings.mode, database=database)
+
+    with database_running(settings):
+        return asyncio.run(look())
 
 
 def _tell(to: Console, told: dict[str, Any]) -> None:

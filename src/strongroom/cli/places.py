@@ -20,6 +20,7 @@ OPEN = frozenset(
         "GET /openapi.json",
         "GET /v1/return/{merchant_id}/{payment_id}",
         "POST /v1/gateways/{gateway}/events",
+        "POST /v1/security/leaked-keys",
     }
 )
 """Routes that nobody has to say who they are for; each proves what it must in its own way."""
