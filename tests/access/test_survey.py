@@ -15,6 +15,7 @@ from strongroom.access.engine import Engine
 from strongroom.api import ENDPOINTS
 from strongroom.cli.command import ACTION_OF
 from strongroom.cli.places import OPEN, places
+from strongroom.console import PAGES
 from tests.access.test_policies import POLICIES, SCHEMA
 from tests.cli.support import strongroom
 
@@ -34,9 +35,10 @@ def test_the_matrix_of_what_ships_has_no_leak_and_no_place_without_an_action() -
 
 def test_the_matrix_is_over_every_route_and_command() -> None:
     named = {place.name for place in places(ACTION_OF)}
-    assert {f"{one.method} {one.path}" for one in ENDPOINTS} <= named
+    declared = (*ENDPOINTS, *PAGES)
+    assert {f"{one.method} {one.path}" for one in declared} <= named
     assert {f"strongroom {w}" for w, action in ACTION_OF.items() if action != PUBLIC} <= named
-    gone = OPEN - {f"{one.method} {one.path}" for one in ENDPOINTS if one.action == PUBLIC}
+    gone = OPEN - {f"{one.method} {one.path}" for one in declared if one.action == PUBLIC}
     assert gone == set(), "a route that is not there, or not open any more"
 
 
@@ -67,7 +69,7 @@ ADDED = [
     ('principal in Role::"operator-admin"', "refund:create", "operators move no money"),
     ('principal in Role::"merchant-publishable"', "payment:read",
      "a publishable key lives in the open"),
-    ('principal in Role::"operator-read"', "key:rotate", "readers change nothing"),
+    ('principal in Role::"operator-read"', "key:rotate", "readers change their own account only"),
     ('principal in Role::"merchant-backend"', "token:reveal",
      "clear cards take a role made for it"),
 ]  # fmt: skip

@@ -17,7 +17,8 @@ COMMON = {"__init__", "model", "decide", "flow", "records", "errors"}
 
 OWN: dict[str, set[str]] = {
     "access": {
-        "actions", "approvals", "break_glass", "engine", "policies", "residual", "reviews", "survey",
+        "actions", "approvals", "break_glass", "engine", "policies", "residual", "reviews",
+        "survey",
     },
     "api": {
         "app", "approving", "arrival", "build", "challenges", "endpoint", "forms", "headers",

@@ -30,7 +30,8 @@ _IN_THE_OPEN = frozenset({"token:create", "client_key:read"})
 _CONTAINS = frozenset(
     {
         "api_key:revoke", "signing_key:revoke", "merchant:suspend", "merchant:resume",
-        "four_eyes:request", "operator:leave", "operator:end_sessions",
+        "four_eyes:request", "operator:leave", "operator:end_sessions", "certificate:revoke",
+        "workload:revoke", "oauth_client:revoke",
     }
 )  # fmt: skip
 _TOUCHES_CARDS = frozenset({"token:reveal", "token:reveal_batch", "token:export"})
@@ -237,7 +238,12 @@ def _promises(cell: Cell, now: datetime) -> Iterator[tuple[str, bool]]:
         "a publishable key lives in the open",
         (who.roles == ("merchant-publishable",) and action not in _IN_THE_OPEN),
     )
-    yield "readers change nothing", who.roles == ("operator-read",) and not _looks(action)
+    own = action.startswith("account:")
+    yield (
+        "readers change their own account only",
+        (who.roles == ("operator-read",) and not (_looks(action) or own)),
+    )
+    yield "an account is changed by the person in it", own and who.session is None
     yield (
         "clear cards take a role made for it",
         action in _TOUCHES_CARDS and not (set(who.roles) & {"operator-admin", "service-reveal"}),

@@ -7,23 +7,39 @@ none here, and the matrix says so.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 OPEN = frozenset(
     {
+        "GET /.well-known/oauth-authorization-server",
+        "GET /console/invitation",
+        "GET /console/sign-in",
+        "GET /console/sso/callback",
         "GET /docs",
         "GET /docs.css",
         "GET /health/live",
         "GET /health/ready",
+        "GET /oauth/jwks",
         "GET /openapi.json",
         "GET /v1/return/{merchant_id}/{payment_id}",
+        "POST /console/invitation",
+        "POST /console/invitation/codes",
+        "POST /console/invitation/passkey",
+        "POST /console/invitation/password",
+        "POST /console/sign-in",
+        "POST /console/sign-in/passkey",
+        "POST /console/sign-in/password",
+        "POST /console/sso",
+        "POST /console/sso/finish",
+        "POST /oauth/introspect",
+        "POST /oauth/revoke",
+        "POST /oauth/token",
         "POST /v1/gateways/{gateway}/events",
         "POST /v1/security/leaked-keys",
     }
 )
-"""Routes that nobody has to say who they are for; each proves what it must in its own way."""
+"""Routes and pages that no caller is asked for by the edge: documents and health, the ways to sign
+in, and those that take a credential of their own (a client's assertion, a gateway's signature)."""
 
 _PUBLIC = "public"
 _NONE = "none"
@@ -42,18 +58,11 @@ def places(commands: Mapping[str, str]) -> list[Any]:
 
 def _routes() -> dict[str, str]:
     from strongroom.api import ENDPOINTS
+    from strongroom.console import PAGES
 
-    declared = [*ENDPOINTS, *_pages()]
     found = {}
-    for one in declared:
+    for one in (*ENDPOINTS, *PAGES):
         name = f"{one.method} {one.path}"
         lost = one.action == _PUBLIC and name not in OPEN
         found[name] = _NONE if lost else one.action
     return found
-
-
-def _pages() -> list[Any]:
-    """Return the pages of the console, where this release has one."""
-    if find_spec("strongroom.console") is None:
-        return []
-    return list(import_module("strongroom.console").PAGES)

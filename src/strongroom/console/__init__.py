@@ -2,5 +2,6 @@
 
 from strongroom.console.app import Console
 from strongroom.console.model import ConsoleSettings, Front, Services, Told
+from strongroom.console.pages import PAGES
 
-__all__ = ["Console", "ConsoleSettings", "Front", "Services", "Told"]
+__all__ = ["PAGES", "Console", "ConsoleSettings", "Front", "Services", "Told"]
