@@ -12,6 +12,7 @@ import pytest
 from strongroom.cli import main
 from tests.access.test_policies import POLICIES
 from tests.support.pay import pay
+from tests.support.runbook import blocks, programs, walk
 from tests.support.stack import Stack
 
 
@@ -88,6 +89,18 @@ def test_grants_tell_each_role_and_where_rows_are_narrowed(stack: Stack, ask: An
     for one in told:
         if one["role"] == "strongroom_read":
             assert one["rights"] in ("", "SELECT"), "readers read"
+
+
+def test_the_page_runs_as_printed(stack: Stack, tmp_path: Path) -> None:
+    path = programs(tmp_path / "bin")
+    shown = [
+        walk(block, path, timeout_s=120, STRONGROOM_DATA_DIR=str(stack.data_dir))
+        for block in blocks("docs/access.md")
+    ]
+    assert [(run.returncode, run.stderr) for run in shown] == [(0, "")] * 3
+    assert shown[0].stdout.startswith("Permitted: operator-admin:")
+    assert shown[1].stdout.rstrip().endswith('"leaks":0,"unmapped_routes":0}')
+    assert "journal.entry" in shown[2].stdout
 
 
 def test_the_text_for_people_is_the_same(

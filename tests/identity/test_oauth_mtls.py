@@ -21,7 +21,7 @@ from strongroom.api.routes import oauth as routes
 from strongroom.identity import Callers
 from strongroom.identity.oauth.model import ASSERTION_TYPE
 from tests.api.authorities import Authority
-from tests.api.edge import hello, limiter_of
+from tests.api.edge import NoEmergency, hello, limiter_of
 from tests.identity.oauth_support import ISSUER, Server, b64, server
 from tests.identity.support import House, MovableClock
 from tests.identity.test_oauth_tokens import claims_of
@@ -69,6 +69,7 @@ async def site(house: House, tmp_path: Path) -> AsyncIterator[Site]:
             "oauth": oauth.oauth,
             "authorizer": Authorizer(mode="test"),
             "limiter": limiter_of(),
+            "break_glass": NoEmergency(),
             "metrics": Metrics(),
         }
         settings = ApiSettings(mode="test", public_url=ISSUER)

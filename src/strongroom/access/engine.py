@@ -82,7 +82,7 @@ class Engine:
             result = cedarpy.is_authorized(
                 request_of(question, four_eyes=self._four_eyes),
                 self._policies,
-                self._entities(entities_of(question, mode=self._mode)),
+                self._read(question),
                 self._schema,
             )
         except ValueError as error:
@@ -97,6 +97,11 @@ class Engine:
             policy_set=self.policy_set,
             problems=problems,
         )
+
+    def _read(self, question: Question) -> Any:
+        """Return caller and thing for Cedar; a single thing is hardly asked about twice."""
+        entities = entities_of(question, mode=self._mode)
+        return entities if question.attributes else self._entities(entities)
 
     def _parsed(self, entities: str) -> Any:
         """Return caller and thing as Cedar holds them; reading them costs most."""
