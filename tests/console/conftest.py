@@ -1,9 +1,12 @@
-"""One installation and one browser for all pages."""
+"""One installation, and one browser, for the tests of a file.
+
+The browser ends with its file: Playwright keeps an event loop in this thread, beside which no test
+with one of its own could run.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser
@@ -13,14 +16,14 @@ from tests.support.chromium import chromium, chromium_path
 from tests.support.oidc_provider import Provider
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def provider() -> Iterator[Provider]:
     running = Provider()
     yield running
     running.close()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, provider: Provider) -> Iterator[Site]:
     site = Site(tmp_path_factory.mktemp("console"), provider)
     try:
@@ -29,13 +32,8 @@ def site(tmp_path_factory: pytest.TempPathFactory, provider: Provider) -> Iterat
         site.close()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     chromium_path()
     with chromium() as running:
         yield running
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path
