@@ -1,4 +1,4 @@
-"""One installation, and one browser, for the tests of a file.
+"""One installation for all pages, and one browser for the tests of a file.
 
 The browser ends with its file: Playwright keeps an event loop in this thread, beside which no test
 with one of its own could run.
@@ -16,14 +16,14 @@ from tests.support.chromium import chromium, chromium_path
 from tests.support.oidc_provider import Provider
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def provider() -> Iterator[Provider]:
     running = Provider()
     yield running
     running.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory, provider: Provider) -> Iterator[Site]:
     site = Site(tmp_path_factory.mktemp("console"), provider)
     try:

@@ -190,17 +190,17 @@ def test_readers_may_look_and_neither_invite_nor_decide(site: Site, ada: Person)
     ada.open("/console")
 
 
-@pytest.mark.parametrize("hostile", HOSTILE)
-def test_hostile_text_is_shown_and_does_nothing(site: Site, ada: Person, hostile: str) -> None:
-    page = ada.open("/console/sign-in")
-    page.fill("#login", hostile[:64])
-    page.click("main form:first-of-type button")
-    page.wait_for_selector("h1:text('Sign in as')")
-    assert hostile[:64] in ada.text and page.title() == "Sign in – Strongroom"
-    page.goto(site.origin + "/console/sso/callback?state=x&code=" + quote(hostile))
-    page.wait_for_selector("h1:text('Not done')")
-    assert page.title() == "Not done – Strongroom"
-    assert page.locator("img, iframe, object, embed, svg").count() == 0
+def test_hostile_text_is_shown_and_does_nothing(site: Site, ada: Person) -> None:
+    for hostile in HOSTILE:
+        page = ada.open("/console/sign-in")
+        page.fill("#login", hostile[:64])
+        page.click("main form:first-of-type button")
+        page.wait_for_selector("h1:text('Sign in as')")
+        assert hostile[:64] in ada.text and page.title() == "Sign in – Strongroom"
+        page.goto(site.origin + "/console/sso/callback?state=x&code=" + quote(hostile))
+        page.wait_for_selector("h1:text('Not done')")
+        assert page.title() == "Not done – Strongroom"
+        assert page.locator("img, iframe, object, embed, svg").count() == 0
 
 
 def test_password_and_codes_work_without_any_script(site: Site, browser: Browser) -> None:
