@@ -75,7 +75,7 @@ def tried(
     """Send each message on one connection; yield it with status and problem document."""
     connection = HTTPConnection(urlsplit(stack.url).netloc, timeout=35)
     fields = {
-        "Authorization": f"Bearer {stack.publishable_key}",
+        "Authorization": f"Bearer {stack.secret_key}",
         "Content-Type": "application/json",
     }
     for name, text in messages:
