@@ -310,9 +310,13 @@ NEEDS = {
     ("operator-admin", "token:export"): 2,
     ("operator-admin", "merchant:resume"): 1,
     ("operator-admin", "api_key:create"): 1,
+    ("operator-admin", "signing_key:add"): 1,
+    ("operator-admin", "oauth_client:create"): 1,
+    ("operator-admin", "oauth_client:rotate_key"): 1,
     ("merchant-backend", "refund:create"): 1,
     ("service-backend", "refund:create"): 1,
 }
+KEY_MAKING = ("api_key:create", "signing_key:add", "oauth_client:create", "oauth_client:rotate_key")
 IN_EMERGENCIES = {"token:reveal", "token:reveal_batch", "merchant:resume", "refund:create"}
 
 
@@ -349,8 +353,9 @@ def test_powerful_keys_are_not_made_alone(role: str, alone: bool) -> None:
     who = caller("operator-admin", mode="live", break_glass=True)
     for approvals in (0, 1):
         context = {"role": role, "approvals": approvals}
-        found = live.explain(who, action="api_key:create", merchant=OWN, context=context)
-        assert found.decision.allowed is (alone or approvals == 1)
+        for action in KEY_MAKING:
+            found = live.explain(who, action=action, merchant=OWN, context=context)
+            assert found.decision.allowed is (alone or approvals == 1), action
 
 
 @pytest.mark.parametrize(

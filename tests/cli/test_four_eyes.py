@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.cli.support import refused, strongroom
 from tests.support.runbook import blocks, programs, walk
@@ -20,6 +25,24 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield running.data_dir
     finally:
         running.stop()
+
+
+def demand(home: Path, demanded: bool = True) -> None:
+    """Let the installation demand four eyes in test mode, or not."""
+    settings = home / "strongroom.toml"
+    rest = settings.read_text().partition("\n[four_eyes]")[0]
+    settings.write_text(rest + "\n[four_eyes]\nin_test = true\n" * demanded)
+
+
+def digest(file: Path) -> str:
+    """Return the SHA-256 of a file, in base64."""
+    return b64encode(sha256(file.read_bytes()).digest()).decode()
+
+
+def jwks(key: bytes) -> str:
+    """Return a JWKS with one Ed25519 key."""
+    x = urlsafe_b64encode(key).decode().rstrip("=")
+    return json.dumps({"keys": [{"kty": "OKP", "crv": "Ed25519", "x": x, "kid": "k1"}]})
 
 
 def test_the_pages_run_and_a_demanded_approval_is_demanded(home: Path, tmp_path: Path) -> None:
@@ -49,8 +72,7 @@ def test_the_pages_run_and_a_demanded_approval_is_demanded(home: Path, tmp_path:
     (review,) = strongroom("access-reviews", "list", "--json", data_dir=home).json
     assert review["closed_at"] and len(review["decisions"]) == len(review["lines"]) == 4
 
-    with (home / "strongroom.toml").open("a") as settings:
-        settings.write("\n[four_eyes]\nin_test = true\n")
+    demand(home)
     create = ("api-keys", "create", "--owner=ada", "--kind=operator-admin")
     assert "(approval_required)" in refused(strongroom(*create, data_dir=home), 1)
     early = strongroom(*create, f"--approval={asked['id']}", data_dir=home)
@@ -60,3 +82,39 @@ def test_the_pages_run_and_a_demanded_approval_is_demanded(home: Path, tmp_path:
     assert "(approval_mismatch)" in refused(other, 1), "another key than the one that was asked for"
     alone = strongroom("api-keys", "create", "--owner=ada", "--kind=operator-read", data_dir=home)
     assert alone.code == 0, alone.err
+
+
+def test_nobody_registers_alone_what_sees_card_numbers(home: Path, tmp_path: Path) -> None:
+    demand(home, False)
+    merchant = strongroom("merchants", "create", "Books", "--json", data_dir=home).json["id"]
+    of = (f"--merchant={merchant}",)
+    keys = [Ed25519PrivateKey.generate().public_key().public_bytes_raw() for _ in range(2)]
+    for name, text in (("pub", b64encode(keys[0]).decode()), ("a", jwks(keys[0])),
+                       ("b", jwks(keys[1]))):  # fmt: skip
+        (tmp_path / name).write_text(text)
+    register = ("oauth-clients", "add", f"--jwks={tmp_path / 'a'}")
+    powers = ("--owner=Ada", "--scope=token:reveal", "--role=service-reveal")
+    before = strongroom(*register, *of, *powers, "--json", data_dir=home).json["id"]
+
+    demand(home)
+    common: dict[str, Any] = {"role": "service-reveal", "owner": "Ada", "scopes": ["token:reveal"]}
+    new_key = {**common, "public_key": b64encode(keys[0]).decode()}
+    for words, action, resource, described in (
+        (("signing-keys", "add", tmp_path / "pub", *powers), "signing_key:add", "signing_key",
+         new_key),
+        ((*register, *powers), "oauth_client:create", "oauth_client",
+         {**common, "jwks_sha256": digest(tmp_path / "a"), "binding": "any"}),
+        (("oauth-clients", "rotate-key", before, f"--jwks={tmp_path / 'b'}"),
+         "oauth_client:rotate_key", before,
+         {"role": "service-reveal", "jwks_sha256": digest(tmp_path / "b")}),
+    ):  # fmt: skip
+        alone = strongroom(*words, *of, data_dir=home)
+        assert "(approval_required)" in refused(alone, 1), action
+        asked = strongroom(
+            "access-approvals", "request", action, f"--resource={resource}", "--reason=disputes",
+            f"--parameters={json.dumps(described)}", "--json", *of, data_dir=home,
+        ).json  # fmt: skip
+        early = strongroom(*words, *of, f"--approval={asked['id']}", data_dir=home)
+        assert "(approval_incomplete)" in refused(early, 1), "exactly that was asked for"
+    weak = strongroom(*register, *of, "--owner=Ada", "--scope=payment:list", data_dir=home)
+    assert weak.code == 0, weak.err

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from base64 import b64encode
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -16,6 +18,7 @@ from strongroom.cli.command import (
     command,
     group,
 )
+from strongroom.cli.four_eyes import Approval, approved
 from strongroom.kernel.edge_limits import (
     OAUTH_CLIENT_DAYS_MAX,
     OAUTH_CLIENT_JWKS_MAX_BYTES,
@@ -23,7 +26,10 @@ from strongroom.kernel.edge_limits import (
 )
 
 if TYPE_CHECKING:
+    from strongroom.access.approvals import Parameter
     from strongroom.app import House
+    from strongroom.cli.installation import Permit
+    from strongroom.identity import Principal
     from strongroom.identity.oauth import ClientView
 
 Merchant = Annotated[str, typer.Option("--merchant", help="mer_… whose service the client is.")]
@@ -70,6 +76,7 @@ def add(
             "--expires-days", min=1, max=OAUTH_CLIENT_DAYS_MAX, help="Days it is good for."
         ),
     ] = None,
+    approval: Approval = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: AsJson = False,
 ) -> int:
@@ -90,7 +97,24 @@ def add(
     async def work(house: House, actor: str) -> Any:
         return await house.oauth.clients.add(spec, actor=actor)
 
-    return _told(data_dir, work, merchant, as_json=as_json)
+    described: dict[str, Parameter] = {
+        "role": role,
+        "owner": owner,
+        "jwks_sha256": _digest(spec.jwks),
+        "scopes": sorted(spec.scopes),
+        "binding": binding,
+    }
+    if expires_days is not None:
+        described["expires_days"] = expires_days
+    permit = approved(
+        "oauth_client:create",
+        merchant=merchant,
+        resource="oauth_client",
+        parameters=described,
+        context={"role": role},
+        approval=approval,
+    )
+    return _told(data_dir, work, merchant, permit=permit, as_json=as_json)
 
 
 def list_clients(
@@ -132,6 +156,7 @@ def rotate_key(
             help="How long the former keys stay good; 0 ends them at once.",
         ),
     ] = 24,
+    approval: Approval = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: AsJson = False,
 ) -> int:
@@ -143,7 +168,19 @@ def rotate_key(
             merchant, client, document, overlap=overlap, actor=actor
         )
 
-    return _told(data_dir, work, merchant, as_json=as_json)
+    async def permit(house: House, who: Principal) -> None:
+        found = await house.oauth.clients.show(merchant, client)
+        pass_on = approved(
+            "oauth_client:rotate_key",
+            merchant=merchant,
+            resource=client,
+            parameters={"role": found.role, "jwks_sha256": _digest(document)},
+            context={"role": found.role},
+            approval=approval,
+        )
+        await pass_on(house, who)
+
+    return _told(data_dir, work, merchant, permit=permit, as_json=as_json)
 
 
 def revoke(
@@ -166,11 +203,18 @@ def _read(path: Path) -> bytes:
         return file.read(OAUTH_CLIENT_JWKS_MAX_BYTES + 1)
 
 
-def _told(data_dir: Path, work: Any, merchant: str, *, as_json: bool) -> int:
+def _digest(jwks: bytes) -> str:
+    """Return what whoever approves compares the file with: its SHA-256, in base64."""
+    return b64encode(hashlib.sha256(jwks).digest()).decode()
+
+
+def _told(
+    data_dir: Path, work: Any, merchant: str, *, as_json: bool, permit: Permit | None = None
+) -> int:
     from strongroom.cli.installation import in_house
     from strongroom.cli.show import emit
 
-    view: ClientView = in_house(data_dir, work, merchant=merchant)
+    view: ClientView = in_house(data_dir, work, merchant=merchant, permit=permit)
     names = ", ".join(key.kid for key in view.keys)
     emit(view, lambda to: to.print(f"{view.id} is {view.status}; keys: {names}"), as_json=as_json)
     return OK

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -9,9 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from strongroom.cli.command import DEFAULT_DATA_DIR, OK, AsJson, DataDir, command, group
+from strongroom.cli.four_eyes import Approval, approved
 
 if TYPE_CHECKING:
+    from strongroom.access.approvals import Parameter
     from strongroom.app import House
+    from strongroom.identity.signatures import SigningKeySpec
 
 Merchant = Annotated[str, typer.Option("--merchant", help="mer_… the key belongs to.")]
 _PAGE = 100
@@ -45,6 +49,7 @@ def add(
     expires_days: Annotated[
         int | None, typer.Option("--expires-days", min=1, max=3650, help="Days it is good for.")
     ] = None,
+    approval: Approval = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: AsJson = False,
 ) -> int:
@@ -67,9 +72,31 @@ def add(
     async def work(house: House, actor: str) -> Any:
         return await house.signed.keys.add(spec, actor=actor)
 
-    made = in_house(data_dir, work, merchant=merchant)
+    permit = approved(
+        "signing_key:add",
+        merchant=merchant,
+        resource="signing_key",
+        parameters=_described(spec, expires_days),
+        context={"role": role},
+        approval=approval,
+    )
+    made = in_house(data_dir, work, merchant=merchant, permit=permit)
     emit(made, lambda to: to.print(made.id), as_json=as_json)
     return OK
+
+
+def _described(spec: SigningKeySpec, expires_days: int | None) -> dict[str, Parameter]:
+    """Return the key as whoever approves it sees it."""
+    told: dict[str, Parameter] = {
+        "role": spec.role,
+        "owner": spec.owner,
+        "public_key": b64encode(spec.public_key).decode(),
+    }
+    if spec.scopes is not None:
+        told["scopes"] = sorted(spec.scopes)
+    if expires_days is not None:
+        told["expires_days"] = expires_days
+    return told
 
 
 def list_keys(

@@ -63,6 +63,34 @@ ASKS: dict[str, Ask] = {
         },
         context=("role",),
     ),
+    "signing_key:add": Ask(
+        resource="signing_key",
+        parameters={
+            "role": _TEXT,
+            "owner": _TEXT,
+            "public_key": _TEXT,
+            "scopes": (list, _NONE),
+            "expires_days": (int, _NONE),
+        },
+        context=("role",),
+    ),
+    "oauth_client:create": Ask(
+        resource="oauth_client",
+        parameters={
+            "role": _TEXT,
+            "owner": _TEXT,
+            "jwks_sha256": _TEXT,
+            "scopes": _LIST,
+            "binding": _TEXT,
+            "expires_days": (int, _NONE),
+        },
+        context=("role",),
+    ),
+    "oauth_client:rotate_key": Ask(
+        resource="the client",
+        parameters={"role": _TEXT, "jwks_sha256": _TEXT},
+        context=("role",),
+    ),
     "merchant:resume": Ask(resource="the merchant", parameters={}),
 }
 """Action → its description. Bulk grants and exports wait for two custodians instead."""

@@ -124,6 +124,14 @@ class Clients:
             now=self._clock.now(),
         )
 
+    async def show(self, merchant: str, client: str) -> ClientView:
+        """Return one client of a merchant.
+
+        Raises:
+            StrongroomError: `oauth_client_not_found`.
+        """
+        return (await self._stored(merchant, client, self._clock.now())).view
+
     async def rotate_key(
         self, merchant: str, client: str, jwks: bytes, *, overlap: timedelta, actor: str
     ) -> ClientView:
