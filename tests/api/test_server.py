@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -125,6 +126,31 @@ async def test_slow_headers_are_given_up(port: int, monkeypatch: pytest.MonkeyPa
     assert await say(port) == b"", "a silent connection is closed without a word"
     dripping = await say(port, *[bytes([byte]) for byte in OK[:20]], pause_s=0.02)
     assert dripping.startswith(b"HTTP/1.1 408 ")
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [(OK, b"\r\n"), (b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\nGET /wait HT",)],
+    ids=["an empty line", "a head begun while another is answered"],
+)
+async def test_what_begins_no_request_holds_no_connection(
+    port: int, parts: tuple[bytes, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "HEADER_TIMEOUT_S", 0.1)
+    begun = time.monotonic()
+    answer = await say(port, *parts, pause_s=0.3)
+    assert answer.count(b"HTTP/1.1 200 OK") == 1
+    assert time.monotonic() - begun < 2, "hung up on, although nobody hung up here"
+
+
+@pytest.mark.parametrize("protocol", [b"h2c", b"websocket", b"TLS/1.0"])
+async def test_a_request_that_wants_another_protocol_is_refused(port: int, protocol: bytes) -> None:
+    """The parser stops before the body: it would take the next request for it, or lose that."""
+    head = OK.replace(b"\r\n\r\n{}", b"\r\nConnection: upgrade\r\nUpgrade: %b\r\n\r\n" % protocol)
+    answer = await say(port, head, b"{}", OK, pause_s=0.05)
+    assert answer.startswith(b"HTTP/1.1 400 ") and answer.count(b"content-length") == 1
+    bare = await say(port, b"GET /wait HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\n\r\n" + closing(OK))
+    assert bare.count(b"HTTP/1.1 200 OK") == 2, "without Connection it asks for nothing"
 
 
 async def test_a_kept_alive_connection_may_wait_between_requests(

@@ -115,6 +115,9 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse("headers_too_large", "The request has too many or too large headers.")
         elif self._received > MESSAGE_BYTES_MAX:
             self._refuse("body_too_large", "The request is too large.")
+        elif self._received and self._patience.cancelled() and not self._refused:
+            # Empty lines begin no request, but have ended uvicorn's waiting for the next one.
+            self._patience = self.loop.call_later(HEADER_TIMEOUT_S, self._give_up)
 
     def on_message_begin(self) -> None:
         """Count anew for each request."""
@@ -148,6 +151,8 @@ class BoundedProtocol(HttpToolsProtocol):
         method = self.parser.get_method().decode("ascii")
         if version not in ("1.1", "1.0") or fault(version, method, self.url, self.headers):
             self._refuse("invalid_http", "The request is not valid HTTP/1.1.")
+        if self.parser.should_upgrade():  # uvicorn would drop what follows, the body with it
+            self._refuse("invalid_http", "No other protocol is spoken here. Leave Upgrade out.")
         if not self._refused:
             self._patience = self.loop.call_later(BODY_TIMEOUT_S, self._give_up_body)
             super().on_headers_complete()
@@ -194,7 +199,8 @@ class BoundedProtocol(HttpToolsProtocol):
         return bool(self.pipeline) or cycle.response_started or not cycle.more_body
 
     def _give_up(self) -> None:
-        if self._answering:
+        if self._answering:  # its end starts no waiting for what was begun meanwhile
+            self._patience = self.loop.call_later(HEADER_TIMEOUT_S, self._give_up)
             return
         if self._received == 0:  # an answer could meet a request that is just being sent
             self.transport.close()
