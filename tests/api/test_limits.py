@@ -149,6 +149,26 @@ async def test_an_address_with_refused_credentials_is_shut_out_before_any_look_u
     counted.check_address("192.0.2.10")
 
 
+@pytest.mark.parametrize(
+    ("code", "retryable", "counted"),
+    [("unauthenticated", False, True), ("merchant_not_found", False, True),
+     ("use_dpop_nonce", False, True), ("storage_unavailable", True, False)],
+)  # fmt: skip
+async def test_whatever_a_credential_is_refused_for_is_counted(
+    code: str, retryable: bool, counted: bool
+) -> None:
+    """A good key that names another's merchant would else ask without any limit."""
+
+    class Refusing:
+        async def authenticate(self, _: object) -> None:
+            raise StrongroomError(code, "No.", retryable=retryable)
+
+    private = route(answer, action="payment:read")
+    api = house([private], callers=Refusing(), limiter=limiter_of(refused=FEW))
+    statuses = [(await Client(api).call("GET", "/x")).status for _ in range(6)]
+    assert (statuses[5] == 429) is counted
+
+
 def test_one_merchant_cannot_take_every_place() -> None:
     rules = limits(LimitSettings(merchant_at_once=2))
     counted = Limiter(Leases(LocalCounters()), rules, metrics=Metrics())

@@ -59,7 +59,7 @@ async def admit(call: Call, endpoint: Endpoint, arrival: Arrival) -> None:
     try:
         authenticated = await services.callers.authenticate(arrival)
     except StrongroomError as error:
-        if error.code in ("unauthenticated", "invalid_token", "invalid_dpop_proof"):
+        if not error.retryable:  # else it cannot be known now, which is no fault of the caller
             await limiter.refused(source)
         raise
     principal = call.principal = await services.break_glass.marked(authenticated.principal)
