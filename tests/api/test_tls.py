@@ -9,6 +9,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ from strongroom.api.endpoint import Endpoint
 from strongroom.api.tls import Contexts
 from strongroom.identity import Arrival, Peer
 from strongroom.kernel.errors import StrongroomError
+from strongroom.kernel.secret import Secret
+from strongroom.keys.certificates import serial_numbers
+from strongroom.keys.certificates.authority import CertificateSigner, pem
 from tests.api.authorities import Authority
 from tests.api.edge import hello, house, route
 
@@ -150,8 +154,13 @@ async def test_a_workload_is_known_by_its_spiffe_id(certificates: Certificates) 
         )
         assert code == 0 and answer.startswith("HTTP/1.1 401 "), answer
     der = ssl.PEM_cert_to_DER_cert(own.certificate.read_text())
-    expected = Peer(thumbprint=hashlib.sha256(der).digest(), spiffe_id=SPIFFE, certificate=der)
-    assert watching.peer == expected
+    authority = ssl.PEM_cert_to_DER_cert(certificates.workloads.read_text())
+    assert watching.peer == Peer(
+        thumbprint=hashlib.sha256(der).digest(),
+        spiffe_id=SPIFFE,
+        certificate=der,
+        serials=serial_numbers([der, authority]),
+    )
 
 
 @pytest.mark.parametrize("who", ["shop", "forged", "two_names", "climbing"])
@@ -274,4 +283,30 @@ async def test_a_handshake_has_a_time_limit(
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"\x16\x03\x01")
         assert await reader.read() == b""
+        writer.close()
+
+
+async def test_a_connection_ends_with_the_certificate_that_opened_it(
+    certificates: Certificates, tmp_path: Path
+) -> None:
+    """Else a revoked one would be good again from its expiry on: nobody lists it any more."""
+    signer = CertificateSigner(Secret(bytes(range(32))), domain="test.example")
+    now = datetime.now(UTC)
+    authority = signer.authority(now)
+    made, key = signer.sign("orders", authority=authority, now=now, life=timedelta(seconds=2))
+    own, trusted = tmp_path / "own.pem", tmp_path / "ca.pem"
+    own.write_text(key.reveal() + pem(made))
+    trusted.write_text(pem(authority))
+    watching = Watching()
+    async with serving(files(certificates, workload_authority=trusted), watching=watching) as port:
+        context = ssl.create_default_context(cafile=certificates.public)
+        context.load_cert_chain(own)
+        reader, writer = await asyncio.open_connection("localhost", port, ssl=context)
+        writer.write(b"GET /who HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        answer = await reader.readuntil(b"\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 401 ") and b"connection: close" not in answer
+        assert watching.peer is not None and watching.peer.spiffe_id == SPIFFE
+        async with asyncio.timeout(4):
+            await reader.read()
+        assert datetime.now(UTC) >= made.not_valid_after_utc
         writer.close()

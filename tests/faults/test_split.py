@@ -95,7 +95,7 @@ def test_what_the_api_holds_opens_neither_vault_nor_keys(split: Stack) -> None:
     """With every text in its directory as password, no role but its own lets it in."""
     home = split.data_dir / "roles" / "api"
     texts = {file.name: file.read_text() for file in home.rglob("*") if file.is_file()}
-    assert {"strongroom.toml", "database.url", "api.key", "api.pem", "ca.pem"} <= set(texts)
+    assert {"strongroom.toml", "database.url", "api.pem", "ca.pem"} <= set(texts)
     for file in home.rglob("*"):
         assert file.stat().st_mode & 0o077 == 0 or file.suffix == ".toml", file
     everything = "\n".join(texts.values())

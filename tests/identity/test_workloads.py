@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import pytest
 
 from strongroom.identity import Arrival, Callers, Level, Peer, PrincipalKind
@@ -12,6 +10,7 @@ from strongroom.kernel.errors import StrongroomError
 from tests.identity.support import SCOPES, House, MovableClock, Process, bearer, secret_key
 
 DOMAIN = "test.018f.strongroom"
+SERIAL = bytes(range(20))
 ORDERS = f"spiffe://{DOMAIN}/svc/orders"
 
 
@@ -22,10 +21,10 @@ class Trust:
         self.revoked: set[bytes] = set()
         self.away = False
 
-    async def is_revoked(self, thumbprint: bytes) -> bool:
+    async def is_revoked(self, serials: frozenset[bytes]) -> bool:
         if self.away:
             raise StrongroomError("vault_unavailable", "away", retryable=True)
-        return thumbprint in self.revoked
+        return not serials.isdisjoint(self.revoked)
 
 
 def workloads(process: Process, trust: Trust, clock: MovableClock | None = None) -> Workloads:
@@ -53,7 +52,7 @@ def spec(merchant: str | None, **changes: object) -> WorkloadSpec:
 
 
 def arrival(name: str | None = ORDERS, **changes: object) -> Arrival:
-    peer = Peer(thumbprint=hashlib.sha256(b"certificate").digest(), spiffe_id=name)
+    peer = Peer(thumbprint=b"t" * 32, spiffe_id=name, serials=frozenset({SERIAL}))
     fields = {"method": "POST", "target": "https://pay/v1/tokens", "peer": peer, **changes}
     return Arrival(**fields)  # type: ignore[arg-type]
 
@@ -117,7 +116,7 @@ async def test_unknown_revoked_and_suspended_read_the_same(
     await refused(f"spiffe://{DOMAIN}/svc/unknown")
     made = await known.register(spec(merchant), actor="a")
     await known.authenticate(arrival())
-    trust.revoked.add(hashlib.sha256(b"certificate").digest())
+    trust.revoked.add(SERIAL)
     await refused()
     trust.revoked.clear()
     await known.revoke(made.id, actor="a", reason="retired")

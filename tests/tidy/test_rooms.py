@@ -101,7 +101,7 @@ SIDE_DOORS = {
     "strongroom.keys.ceremony": {"app", "cli"},
     "strongroom.app.roots": {"cli"},
     "strongroom.keys.roots": {"app", "cli"},
-    "strongroom.keys.certificates": {"app", "cli", "vault"},
+    "strongroom.keys.certificates": {"api", "app", "cli", "vault"},
     "strongroom.vault.remote": {"app"},
     "strongroom.app.handout": {"cli"},
     "strongroom.app.certificate_alarms": {"cli"},

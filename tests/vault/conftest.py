@@ -10,6 +10,7 @@ from strongroom.storage.embedded import EmbeddedPostgres
 from strongroom.vault import CardInput, CardVault, EgressPolicy
 from tests.keys.house import House, house
 from tests.vault.gateway import FakeGateway
+from tests.vault.joined import Face, facing
 
 PAN = "4242424242424242"
 
@@ -51,3 +52,10 @@ async def vault(installed: House, gateway: FakeGateway) -> AsyncIterator[CardVau
     )
     yield made
     await made.close()
+
+
+@pytest.fixture
+async def face(installed: House, tmp_path: Path) -> AsyncIterator[Face]:
+    """The face that gives certificates, on a port of this machine."""
+    async with facing(installed, tmp_path) as made:
+        yield made

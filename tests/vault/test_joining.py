@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-import socket
 import ssl
 import subprocess
 import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,120 +23,21 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from strongroom.app.certified import Certified, There, write_signed
+from strongroom.app.certified import Certified, There
 from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.secret import Secret
 from strongroom.keys.certificates import (
-    Certificates,
-    Joining,
     Signed,
     key_id_of,
     make_request,
     read_own,
-    thumbprint,
 )
 from strongroom.keys.certificates.authority import CertificateSigner
 from strongroom.vault.remote import (
     Files,
-    JoinHost,
-    Listener,
-    come_back,
     join,
-    joining_server_context,
-    renew,
 )
-from tests.keys.house import House
-from tests.vault.far import issue
-
-LIFE_S = 3600.0
-
-
-@dataclass
-class Face:
-    """The face that gives certificates, on a port of this machine."""
-
-    installed: House
-    certificates: Certificates
-    joining: Joining
-    listener: Listener
-    vault: Files
-    refusals: list[tuple[str, str, str]] = field(default_factory=list)
-
-    @property
-    def at(self) -> tuple[str, int]:
-        return "127.0.0.1", self.listener.port
-
-    async def token(self, service: str = "orders", *, minutes: int = 10) -> Secret[str]:
-        made = await self.joining.make_token(service, minutes=minutes, actor="local:test")
-        return made.text
-
-    async def join(self, token: Secret[str], request: bytes | None = None) -> Signed:
-        asked = request or make_request("orders")[1]
-        return await join(*self.at, token=token, trust_domain=None, request=asked)
-
-    async def joined(self, into: Path, service: str = "orders") -> Files:
-        key, request = make_request(service)
-        files = Files(into / "ca.pem", into / "own.pem", into / "own.pem")
-        write_signed(files, await self.join(await self.token(service), request), key)
-        return files
-
-    async def renew(self, files: Files) -> Signed:
-        return await renew(
-            *self.at,
-            files=files,
-            trust_domain=self.certificates.domain,
-            request=make_request("orders")[1],
-        )
-
-    async def come_back(self, files: Files) -> Signed:
-        return await come_back(
-            *self.at,
-            files=files,
-            certificate=read_own(files.certificate.read_text()).der,
-            trust_domain=self.certificates.domain,
-            request=make_request("orders")[1],
-        )
-
-
-@pytest.fixture
-async def face(installed: House, tmp_path: Path) -> AsyncIterator[Face]:
-    keyring = await installed.keyring()
-    certificates = keyring.certificates()
-    joining = Joining(
-        certificates, installed.database, installed.committer, life_s=LIFE_S, clock=installed.clock
-    )
-    vault = await issue(certificates, "vault", tmp_path / "vault")
-    async with listening(certificates, joining, vault) as (listener, refusals):
-        yield Face(installed, certificates, joining, listener, vault, refusals)
-
-
-@asynccontextmanager
-async def listening(
-    certificates: Certificates, joining: Joining, files: Files
-) -> AsyncIterator[tuple[Listener, list[tuple[str, str, str]]]]:
-    refusals: list[tuple[str, str, str]] = []
-    host = JoinHost(
-        joining,
-        certificates.trust,
-        trust_domain=certificates.domain,
-        refuse=lambda *refusal: refusals.append(refusal),
-    )
-    listener = Listener(
-        host,
-        socket.create_server(("127.0.0.1", 0)),
-        files=files,
-        reload_s=0.05,
-        context=joining_server_context,
-    )
-    await listener.start()
-    try:
-        yield listener, refusals
-    finally:
-        await listener.stop()
-
-
-def certificate_of(made: Signed) -> x509.Certificate:
-    return x509.load_der_x509_certificate(made.certificate)
+from tests.vault.joined import LIFE_S, Face, certificate_of
 
 
 async def test_a_token_gives_one_certificate_that_others_can_read(
@@ -282,33 +181,6 @@ async def test_renewal_is_by_the_old_certificate_only(face: Face, tmp_path: Path
     assert ("unknown", "renew_no_certificate", "127.0.0.1") in face.refusals
 
 
-async def test_a_revoked_certificate_is_neither_renewed_nor_taken_back(
-    face: Face, tmp_path: Path
-) -> None:
-    files = await face.joined(tmp_path / "orders")
-    await face.certificates.revoke_service("orders", actor="local:test", reason="host stolen")
-    for ask in (face.renew, face.come_back):
-        with pytest.raises(StrongroomError, match="join_refused"):
-            await ask(files)
-    mark = thumbprint(read_own(files.certificate.read_text()).der)
-    assert mark in (await face.certificates.trust()).revoked
-    (entry,) = await face.installed.entries("keys:certificate:revoke")
-    assert json.loads(entry["body"])["reason"] == "host stolen"
-    assert [c for c in await face.certificates.inventory() if c.role == "orders"] == []
-    ended = [c for c in await face.certificates.inventory(ended=True) if c.role == "orders"]
-    assert ended[0].revoked_at is not None
-
-
-async def test_of_renewals_and_a_revocation_at_once_the_revocation_wins(
-    face: Face, tmp_path: Path
-) -> None:
-    files = await face.joined(tmp_path / "orders")
-    renewals = [face.renew(files) for _ in range(6)]
-    ending = face.certificates.revoke_service("orders", actor="local:test", reason="stolen")
-    await asyncio.gather(*renewals, ending, return_exceptions=True)
-    assert [c for c in await face.certificates.inventory() if c.role == "orders"] == []
-
-
 async def test_who_was_away_comes_back_by_its_key_for_a_week(face: Face, tmp_path: Path) -> None:
     """Real time for TLS, moved time for the authority: the certificate is expired to it."""
     files = await face.joined(tmp_path / "orders")
@@ -441,18 +313,6 @@ async def test_a_new_authority_is_trusted_before_it_signs_and_an_old_one_while_i
     clock.move(91 * 24 * 3600)
     after = await face.certificates.trust()
     assert [key_id_of(one) for one in after.authorities] == [key_id_of(during.authorities[0])]
-
-
-async def test_a_distrusted_authority_is_gone_at_once(face: Face) -> None:
-    """The key of the old authority leaked: its certificates are worth nothing from now on."""
-    (old,) = [c for c in await face.certificates.inventory() if c.role == "authority"]
-    await face.certificates.rotate_authority(actor="local:test", overlap_s=0)
-    await face.certificates.revoke(old.serial, actor="local:test", reason="leaked")
-    trusted = await face.certificates.trust()
-    assert len(trusted.authorities) == 1
-    assert x509.load_der_x509_certificate(trusted.authorities[0]).serial_number != int(
-        old.serial, 16
-    )
 
 
 async def test_an_authority_written_into_the_database_is_not_trusted(face: Face) -> None:

@@ -15,10 +15,15 @@ from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import (
+    decode_dss_signature,
+    encode_dss_signature,
+)
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -31,7 +36,8 @@ from strongroom.app.trusted import TrustWatch
 from strongroom.kernel.clock import SystemClock
 from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.secret import Secret
-from strongroom.keys.certificates import trust_domain
+from strongroom.keys.certificates import Trust, trust_domain
+from strongroom.keys.certificates.authority import _ORDER as P256_ORDER
 from strongroom.keys.certificates.authority import CertificateSigner
 from strongroom.vault import CardVault, EgressPolicy
 from strongroom.vault.remote import Caller, Dialer, Files, Host, Listener
@@ -274,12 +280,43 @@ async def test_a_revoked_certificate_is_refused_within_a_second(far: Far) -> Non
     await far.certificates.revoke_service("api", actor="k", reason="stolen")
     async with asyncio.timeout(1):
         assert await reader.read() == b""
-    assert await greeting(far, client(files)) == b""
+    for shown in (files, other_signature(files)):
+        assert await greeting(far, client(shown)) == b""
     assert {reason for _, reason, _ in far.refusals} == {"revoked"}
     assert not other.at_eof() and len(far.host.connections) == 1
+    (authority,) = [c for c in await far.certificates.inventory() if c.role == "authority"]
+    await far.certificates.revoke(authority.serial, actor="k", reason="leaked")
+    async with asyncio.timeout(1):
+        assert await other.read() == b""
+    following.cancel()
     for one in (writer, kept):
         one.close()
+
+
+async def test_nobody_is_let_in_while_revocations_cannot_be_read(far: Far) -> None:
+    """Whoever is in stays; who was revoked meanwhile could be among the others."""
+    files = await far.files("api")
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", far.listener.port, ssl=client(files)
+    )
+    assert len(await reader.readexactly(10)) == 10
+    away = True
+
+    async def now() -> Trust:
+        if away:
+            raise StrongroomError("storage_unavailable", "away")
+        return await far.certificates.trust()
+
+    house: Any = SimpleNamespace(trust=SimpleNamespace(now=now))
+    following = asyncio.create_task(_follow_revocations(house, far.host))
+    await asyncio.sleep(0)
+    assert await greeting(far, client(files)) == b""
+    assert far.refusals[-1][1] == "revocations_unknown" and not reader.at_eof()
+    away = False
+    await asyncio.sleep(0.3)
+    assert len(await greeting(far, client(files))) == 10
     following.cancel()
+    writer.close()
 
 
 async def test_who_fails_in_tls_is_heard_of_with_the_reason(far: Far, tmp_path: Path) -> None:
@@ -332,6 +369,23 @@ async def served(far: Far) -> int:
     shown = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
     writer.transport.abort()
     return x509.load_der_x509_certificate(shown).serial_number
+
+
+def other_signature(files: Files) -> Files:
+    """Return the certificate with its other valid signature: with (r, s), (r, -s) is good too.
+
+    Nobody's key is needed, and the SHA-256 of the certificate changes.
+    """
+    found = x509.load_pem_x509_certificate(files.certificate.read_bytes())
+    r, s = decode_dss_signature(found.signature)
+    twin = encode_dss_signature(r, P256_ORDER - s)
+    bits = b"\x03" + bytes([len(twin) + 1]) + b"\x00" + twin
+    signed = found.public_bytes(Encoding.DER)[4:]
+    body = signed[: len(signed) - len(found.signature) - 3] + bits
+    der = b"\x30\x82" + len(body).to_bytes(2, "big") + body
+    made = files.certificate.with_name("twin.pem")
+    made.write_text(ssl.DER_cert_to_PEM_cert(der))
+    return msgspec.structs.replace(files, certificate=made)
 
 
 async def signer_of(far: Far) -> CertificateSigner:

@@ -19,7 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from strongroom.api import headers, problems
 from strongroom.api.arrival import PEER
 from strongroom.api.requestline import fault
-from strongroom.api.tls import peer_of
+from strongroom.api.tls import peer_of, seconds_left
 from strongroom.identity import Peer
 from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.ids import new_id
@@ -54,6 +54,9 @@ PIPELINED_MAX = 64
 KEEP_ALIVE_S = 75
 """How long an idle connection is kept: longer than the usual 60 s of proxies in front."""
 
+_EXPIRY_MAX_S = 86_400.0
+"""A connection by a client certificate ends with it, and after a day at the latest."""
+
 BACKLOG = 2_048
 
 
@@ -85,12 +88,17 @@ class BoundedProtocol(HttpToolsProtocol):
     _peer: Peer | None = None
     _running: RequestResponseCycle | None = None
     _stalled: asyncio.TimerHandle | None = None
+    _expiry: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start waiting for the first request."""
         super().connection_made(transport)
         self.connected = True
-        self._peer = peer_of(transport.get_extra_info("ssl_object"), self.workloads)
+        connection = transport.get_extra_info("ssl_object")
+        self._peer = peer_of(connection, self.workloads)
+        left_s = seconds_left(connection)
+        if left_s is not None:
+            self._expiry = self.loop.call_later(min(left_s, _EXPIRY_MAX_S), self.shutdown)
         self._size = self._count = self._received = 0
         self._in_head, self._refused = True, False
         self._patience = self.loop.call_later(HEADER_TIMEOUT_S, self._give_up)
@@ -98,8 +106,9 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
         self._patience.cancel()
-        if self._stalled is not None:
-            self._stalled.cancel()
+        for timer in (self._stalled, self._expiry):
+            if timer is not None:
+                timer.cancel()
         self.released()
         for cycle in (self._running, *(waiting for waiting, _ in self.pipeline)):
             if cycle is not None and not cycle.response_complete:

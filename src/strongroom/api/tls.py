@@ -7,6 +7,7 @@ our own authority of workloads: other authorities may write any name into a cert
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import re
@@ -14,7 +15,6 @@ import ssl
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from strongroom.api import errors
 from strongroom.identity import Peer
 from strongroom.kernel.edge_limits import TLS_FILES_LOOK_S
 from strongroom.kernel.errors import StrongroomError
+from strongroom.keys.certificates import serial_numbers, verified_chain
 
 _SPIFFE_ID = re.compile(r"spiffe://[a-z0-9._-]{1,255}(?:/[A-Za-z0-9._-]{1,255}){1,16}")
 _SPIFFE_ID_MAX_CHARS = 2_048
@@ -131,25 +132,31 @@ def peer_of(connection: Any, workloads: frozenset[bytes]) -> Peer | None:
     certificate = None if connection is None else connection.getpeercert(binary_form=True)
     if not certificate:
         return None
-    chain = _verified_chain(connection)
+    try:
+        chain = verified_chain(connection)
+    except ValueError:
+        return None
     if not chain or chain[0] != certificate:
         return None
-    own = chain[-1] in workloads and len(chain) > 1
+    spiffe_id, serials = None, frozenset[bytes]()
+    if chain[-1] in workloads and len(chain) > 1:
+        with contextlib.suppress(ValueError):
+            serials = serial_numbers(chain)
+            spiffe_id = _spiffe_id(connection.getpeercert())
     return Peer(
         thumbprint=hashlib.sha256(certificate).digest(),
-        spiffe_id=_spiffe_id(connection.getpeercert()) if own else None,
+        spiffe_id=spiffe_id,
         certificate=certificate,
+        serials=serials,
     )
 
 
-def _verified_chain(connection: Any) -> list[bytes]:
-    """Return the chain that OpenSSL verified, leaf first; Python 3.13 shows it openly."""
-    shown = getattr(connection, "get_verified_chain", None)
-    if shown is not None:
-        return [bytes(one) for one in shown()]
-    inner = getattr(connection, "_sslobj", None)
-    found = None if inner is None else inner.get_verified_chain()
-    return [ssl.PEM_cert_to_DER_cert(one.public_bytes()) for one in found or ()]
+def seconds_left(connection: Any) -> float | None:
+    """Return how long the caller's certificate is still good; None when it showed none."""
+    shown = None if connection is None else connection.getpeercert()
+    if not shown:
+        return None
+    return max(0.0, ssl.cert_time_to_seconds(shown["notAfter"]) - time.time())
 
 
 def _spiffe_id(certificate: dict[str, Any]) -> str | None:
@@ -165,7 +172,7 @@ def _certificates(path: Path) -> frozenset[bytes]:
         return frozenset(map(ssl.PEM_cert_to_DER_cert, _PEM.findall(path.read_text("ascii"))))
 
 
-@contextmanager
+@contextlib.contextmanager
 def _translated(path: Path) -> Iterator[None]:
     try:
         yield

@@ -56,6 +56,7 @@ async def serving_vault(
     async with AsyncExitStack() as stack:
         stack.push_async_callback(_last_flush, refusals)
         await _own_certificate(house, files, stack)
+        host.end_revoked((await house.trust.now()).revoked)
         listener = await Listener(host, listening, files=files).start()
         stack.push_async_callback(listener.stop, drain_s=DRAIN_TIMEOUT_S)
         await _give_certificates(house, files, joining, refusals, stack)
@@ -164,11 +165,12 @@ def _note(
 
 
 async def _follow_revocations(house: House, host: Host) -> None:
-    """End the connections of peers whose certificates were revoked."""
+    """End the connections of peers whose certificates were revoked; let nobody in unasked."""
     while True:
         try:
             host.end_revoked((await house.trust.now()).revoked)
         except StrongroomError as error:
+            host.blind = True
             _log.warning("revocations cannot be read: %s", error.code)
         await asyncio.sleep(_REVOKED_EVERY_S)
 

@@ -43,9 +43,9 @@ class TrustWatch:
             self._asking.add_done_callback(_heard)
         return await asyncio.shield(self._asking)
 
-    async def is_revoked(self, thumbprint: bytes) -> bool:
-        """Whether the certificate with this SHA-256 was revoked."""
-        return thumbprint in (await self.now()).revoked
+    async def is_revoked(self, serials: frozenset[bytes]) -> bool:
+        """Whether one of the certificates with these serial numbers was revoked."""
+        return not serials.isdisjoint((await self.now()).revoked)
 
     async def _again(self) -> Trust:
         asked_at = self._monotonic()

@@ -95,10 +95,10 @@ def list_certificates(
 def revoke(
     reason: Annotated[str, typer.Option("--reason", help="Why; it stands in the journal.")],
     serial: Annotated[
-        str | None, typer.Option("--serial", help="One certificate, as `certificates list` says.")
+        str | None, typer.Option("--serial", help="One certificate and what was renewed from it.")
     ] = None,
     service: Annotated[
-        str | None, typer.Option("--service", help="All certificates of a service.")
+        str | None, typer.Option("--service", help="All certificates and join tokens of a service.")
     ] = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: AsJson = False,
@@ -117,11 +117,9 @@ def revoke(
         return await certificates.revoke_service(service or "", actor=actor, reason=reason)
 
     ended = in_house(data_dir, work)
-    emit(
-        ended,
-        lambda to: to.print("\n".join(f"{one.spiffe_id} {one.serial} is revoked" for one in ended)),
-        as_json=as_json,
-    )
+    lines = [f"{one.spiffe_id} {one.serial} is revoked" for one in ended]
+    text = "\n".join(lines) or f"{service} had no good certificate; nothing else of it is good now."
+    emit(ended, lambda to: to.print(text), as_json=as_json)
     return OK
 
 

@@ -18,12 +18,14 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True):
     """The client certificate of a TLS connection that was verified, ours or a proxy's word for it.
 
     `thumbprint` is the SHA-256 of its DER form (RFC 8705 `x5t#S256`); `spiffe_id` is its one URI
-    name when it has one and the certificate chains to our authority.
+    name when it has one and the certificate chains to our authority; `serials` are then the serial
+    numbers of the certificate and of that authority, by which both may be revoked.
     """
 
     thumbprint: bytes
     spiffe_id: str | None = None
     certificate: bytes = b""
+    serials: frozenset[bytes] = frozenset()
 
     def __repr__(self) -> str:
         return f"Peer({self.spiffe_id})"

@@ -27,8 +27,9 @@ from strongroom.kernel.ids import NIL_UUID, new_id, uuid_of
 from strongroom.kernel.limits import PAGE_LIMIT_MAX
 from strongroom.storage import Change, Committer, ConstraintViolated, Database, Verdict
 
-IsRevoked = Callable[[bytes], Awaitable[bool]]
-"""Whether the certificate with this SHA-256 was revoked; raises when it cannot be known."""
+IsRevoked = Callable[[frozenset[bytes]], Awaitable[bool]]
+"""Whether a certificate with one of these serial numbers was revoked; raises when it cannot be
+known."""
 
 _STALE_RETRIES = 5
 _PUBLIC = "The certificate is not valid for this API."
@@ -96,7 +97,7 @@ class Workloads:
         name = None if peer is None else peer.spiffe_id
         if peer is None or name is None or not self.claims(arrival):
             raise self._refuse(Refusal.MISSING, "none", arrival.source)
-        if await self._is_revoked(peer.thumbprint):
+        if await self._is_revoked(peer.serials):
             raise self._refuse(Refusal.REVOKED, name, arrival.source)
         found = await self._lookup.find(records.mark(name))
         refusal = decide.refusal_of(found)

@@ -5,6 +5,7 @@ every other; what it issues names a service by SPIFFE id, lives for an hour unle
 for days, and is listed with its expiry. The key of a certificate stays with its holder.
 """
 
+from strongroom.keys.certificates.chains import serial_numbers, verified_chain
 from strongroom.keys.certificates.flow import Certificates, listed
 from strongroom.keys.certificates.joining import Joining, ReadToken, read_token
 from strongroom.keys.certificates.model import (
@@ -51,9 +52,11 @@ __all__ = [
     "pem_of",
     "read_own",
     "read_token",
+    "serial_numbers",
     "service_of",
     "sign_return",
     "spiffe_id",
     "thumbprint",
     "trust_domain",
+    "verified_chain",
 ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import msgspec
 from cryptography import x509
@@ -23,8 +24,11 @@ from strongroom.kernel.limits import CERTIFICATE_DAYS_MAX
 from strongroom.keys import errors
 from strongroom.keys.certificates import records
 from strongroom.keys.certificates.authority import CertificateSigner, pem
+from strongroom.keys.certificates.chains import serial_of
+from strongroom.keys.certificates.ending import Ending, in_letters
 from strongroom.keys.certificates.model import (
     AUTHORITY,
+    BACKDATED,
     CertificateInfo,
     Issued,
     Signed,
@@ -34,7 +38,7 @@ from strongroom.keys.certificates.model import (
     spiffe_id,
     trust_domain,
 )
-from strongroom.keys.certificates.requests import key_of_request, pem_of, thumbprint
+from strongroom.keys.certificates.requests import key_of_request, pem_of
 from strongroom.storage import Change, Committer, ConstraintViolated, Database, Verdict
 
 if TYPE_CHECKING:
@@ -76,6 +80,7 @@ class Certificates:
         self._opened: dict[int, CertificateSigner] = {}
         self._clock = clock or SystemClock()
         self.domain = domain
+        self._ending = Ending(database, committer, domain=domain, clock=self._clock)
 
     @classmethod
     def of(cls, keyring: Keyring, *, clock: Clock | None = None) -> Certificates:
@@ -129,7 +134,9 @@ class Certificates:
             ):
                 (await self.signer(one.version)).checked(one.certificate)
                 trusted.append(one)
-        ended = await records.revoked(self._database, at=now, limit=REVOKED_CERTIFICATES_MAX)
+        ended = await records.revoked(
+            self._database, at=now - BACKDATED, limit=REVOKED_CERTIFICATES_MAX
+        )
         if len(ended) >= REVOKED_CERTIFICATES_MAX:
             raise errors.key_not_usable("more certificates are revoked than can be looked through")
         return Trust(
@@ -173,7 +180,7 @@ class Certificates:
         await self._list(made, role, issuer=authority.version, actor=actor, method="issue")
         trusted = (await self.trust()).authorities
         return Issued(
-            serial=_serial(made).hex(),
+            serial=serial_of(made).hex(),
             spiffe_id=spiffe_id(self.domain, role),
             expires_at=made.not_valid_after_utc,
             certificate=pem(made),
@@ -190,8 +197,11 @@ class Certificates:
         actor: str,
         method: str,
         use: Use | None = None,
+        renews: UUID | None = None,
     ) -> Signed:
         """Issue a certificate for the key of a request; `use` adds a claim to the same commit.
+
+        `renews` is the certificate that proved who asks.
 
         Raises:
             StrongroomError: `certificate_request_refused`; `join_refused` when the claim is lost.
@@ -201,7 +211,13 @@ class Certificates:
         signer = await self.signer(authority.version)
         made = signer.certify(service, key, authority=shown, now=self._clock.now(), life=life)
         await self._list(
-            made, service, issuer=authority.version, actor=actor, method=method, use=use
+            made,
+            service,
+            issuer=authority.version,
+            actor=actor,
+            method=method,
+            use=use,
+            renews=renews,
         )
         return Signed(
             spiffe_id=spiffe_id(self.domain, service),
@@ -212,8 +228,8 @@ class Certificates:
     async def find(self, certificate: bytes) -> StoredCertificate | None:
         """Return what is kept of a certificate (DER) if it was issued here, byte for byte."""
         try:
-            serial = _serial(x509.load_der_x509_certificate(certificate))
-        except (ValueError, OverflowError):
+            serial = serial_of(x509.load_der_x509_certificate(certificate))
+        except ValueError:
             return None
         found = await records.by_serial(self._database, serial)
         return found if found is not None and found.certificate == certificate else None
@@ -225,7 +241,7 @@ class Certificates:
     # --- revocation ---
 
     async def revoke(self, serial: str, *, actor: str, reason: str) -> list[CertificateInfo]:
-        """End one certificate; an authority's ends all that it issued.
+        """End one certificate and what was renewed from it; an authority's ends all it issued.
 
         Raises:
             StrongroomError: `certificate_not_found`.
@@ -237,40 +253,20 @@ class Certificates:
         found = await records.by_serial(self._database, number)
         if found is None:
             raise errors.certificate_not_found()
-        return [_info(await self._revoke(found, actor=actor, reason=reason))]
+        return [_info(one) for one in await self._ending.one(found, actor=actor, reason=reason)]
 
     async def revoke_service(
         self, service: str, *, actor: str, reason: str
     ) -> list[CertificateInfo]:
-        """End every certificate of a service, those that are renewed meanwhile too."""
-        ended: list[CertificateInfo] = []
-        while found := await records.living(self._database, service, at=self._clock.now()):
-            if service == AUTHORITY:
-                break
-            ended += [_info(await self._revoke(one, actor=actor, reason=reason)) for one in found]
-        if not ended:
-            raise errors.certificate_not_found()
-        return ended
+        """End every certificate of a service, its way back and its join tokens.
 
-    async def _revoke(
-        self, one: StoredCertificate, *, actor: str, reason: str
-    ) -> StoredCertificate:
-        now = self._clock.now()
-        change = Change()
-        mark = thumbprint(one.certificate)
-        records.revoke(change, one, thumbprint=mark, at=now, actor=actor, reason=reason)
-        entry = Entry(
-            action="keys:certificate:revoke",
-            subject=one.spiffe_id,
-            outcome="revoked",
-            merchant=None,
-            actor=actor,
-            reason=reason,
-            facts={"role": one.role, "serial": _letters(one.serial_number)},
-        )
-        record(change, entry, at=now)
-        await self._committer.submit(change)  # lost: somebody else revoked it
-        return msgspec.structs.replace(one, revoked_at=now)
+        Returns the certificates that were still good.
+
+        Raises:
+            StrongroomError: `certificate_not_found` when there was nothing to end.
+        """
+        ended = await self._ending.service(service, actor=actor, reason=reason)
+        return [_info(one) for one in ended]
 
     # --- keeping ---
 
@@ -283,12 +279,13 @@ class Certificates:
         actor: str,
         method: str,
         use: Use | None = None,
+        renews: UUID | None = None,
     ) -> None:
         for _ in range(_TRIES):
             newest = await records.newest(self._database, service)
             version = 1 if newest is None else newest.version + 1
             stored = self._stored(made, service, version, actor=actor)
-            stored = msgspec.structs.replace(stored, issuer=issuer)
+            stored = msgspec.structs.replace(stored, issuer=issuer, renews=renews)
             if await self._keep(stored, method=method, use=use):
                 return
         raise errors.key_not_usable("the certificate cannot be kept")
@@ -308,7 +305,7 @@ class Certificates:
             actor=stored.issued_by,
             facts={
                 "role": stored.role,
-                "serial": _letters(stored.serial_number),
+                "serial": in_letters(stored.serial_number),
                 "expires_at": rfc3339_ms(stored.not_after),
                 "algorithm": _ALGORITHM,
                 "method": method,
@@ -332,25 +329,13 @@ class Certificates:
             id=new_uuid7(),
             role=role,
             version=version,
-            serial_number=_serial(made),
+            serial_number=serial_of(made),
             spiffe_id=spiffe_id(self.domain, role),
             not_before=made.not_valid_before_utc,
             not_after=made.not_valid_after_utc,
             certificate=made.public_bytes(Encoding.DER),
             issued_by=actor,
         )
-
-
-def _serial(made: x509.Certificate) -> bytes:
-    return made.serial_number.to_bytes(20, "big")
-
-
-def _letters(serial: bytes) -> str:
-    """Return a serial in letters, as the journal has them: never taken for a card number."""
-    return serial.hex().translate(_AS_LETTERS)
-
-
-_AS_LETTERS = str.maketrans("0123456789abcdef", "abcdefghijklmnop")
 
 
 async def listed(

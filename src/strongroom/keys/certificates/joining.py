@@ -166,6 +166,7 @@ class Joining:
             life=self._life,
             actor=f"service:{found.role}",
             method=method,
+            renews=found.id,
         )
         # Revoking looks for new certificates until there are none; what it did not see yet is
         # seen here: of a renewal and a revocation at one moment the revocation wins.

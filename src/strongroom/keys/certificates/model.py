@@ -49,7 +49,7 @@ class Signed(msgspec.Struct, frozen=True, kw_only=True):
 class Trust(msgspec.Struct, frozen=True, kw_only=True):
     """What is trusted now: authorities, the signing one first, and what they issued but not these.
 
-    `authorities` are in DER form, `revoked` are SHA-256 of the DER form.
+    `authorities` are in DER form, `revoked` are serial numbers of 20 bytes.
     """
 
     authorities: tuple[bytes, ...]
@@ -98,6 +98,7 @@ class StoredCertificate(msgspec.Struct, frozen=True, kw_only=True):
     issued_by: str
     issuer: int | None = None
     signs_from: datetime | None = None
+    renews: UUID | None = None
     revoked_at: datetime | None = None
 
 

@@ -66,6 +66,7 @@ class Host:
         self.refuse = refuse
         self.connections: set[PeerConnection] = set()
         self.revoked: frozenset[bytes] = frozenset()
+        self.blind = False
         self.draining = False
 
     def connection(self) -> PeerConnection:
@@ -73,8 +74,9 @@ class Host:
         return PeerConnection(self)
 
     def end_revoked(self, revoked: frozenset[bytes]) -> None:
-        """Take nothing more from peers whose certificate (SHA-256) is among these."""
+        """Take nothing more from peers with one of these serial numbers in their chain."""
         self.revoked = revoked
+        self.blind = False
         for connection in list(self.connections):
             connection.end_if_revoked()
 
@@ -119,7 +121,9 @@ class PeerConnection(Stream):
         self._address = str((transport.get_extra_info("peername") or ("",))[0])
         try:
             peer = peer_of(transport.get_extra_info("ssl_object"), host.trust_domain)
-            if peer.thumbprint in host.revoked:
+            if host.blind:  # nobody new is let in while revocations cannot be read
+                raise PeerRefused("revocations_unknown", peer.name)
+            if not host.revoked.isdisjoint(peer.serials):
                 raise PeerRefused("revoked", peer.name)
             self._allowed = allowed(peer.role, may_reveal=host.may_reveal)
             if not self._allowed:
@@ -156,7 +160,7 @@ class PeerConnection(Stream):
 
     def end_if_revoked(self) -> None:
         """End at once when the peer's certificate was revoked: its calls are not answered."""
-        if self._peer is not None and self._peer.thumbprint in self._host.revoked:
+        if self._peer is not None and not self._host.revoked.isdisjoint(self._peer.serials):
             self._refuse("revoked")
             self.abort()
 

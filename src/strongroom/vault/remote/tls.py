@@ -7,7 +7,6 @@ hosts mean nothing here. No resumption: each connection proves itself anew.
 
 from __future__ import annotations
 
-import hashlib
 import ssl
 import stat
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from strongroom.keys.certificates import service_of
+from strongroom.keys.certificates import serial_numbers, service_of, verified_chain
 from strongroom.vault.remote import errors
 
 ALPN = "strongroom-vault/1"
@@ -51,12 +50,12 @@ class Files(msgspec.Struct, frozen=True):
 
 
 class Peer(msgspec.Struct, frozen=True):
-    """Who is on the other side; `thumbprint` is the SHA-256 of its certificate's DER form."""
+    """Who is on the other side; `serials` are of its certificate and of who issued that."""
 
     name: str
     role: str
     until: datetime
-    thumbprint: bytes = b""
+    serials: frozenset[bytes] = frozenset()
 
     def seconds_left(self) -> float:
         """Return how long its certificate is still good."""
@@ -146,8 +145,11 @@ def peer_of(
     if role is not None and found != role:
         raise PeerRefused("role", name)
     until = datetime.fromtimestamp(ssl.cert_time_to_seconds(certificate["notAfter"]), UTC)
-    der = connection.getpeercert(binary_form=True)
-    return Peer(name, found, until, hashlib.sha256(der).digest())
+    try:
+        serials = serial_numbers(verified_chain(connection))
+    except ValueError:
+        raise PeerRefused("serial", name) from None
+    return Peer(name, found, until, serials)
 
 
 def _context(protocol: ssl._SSLMethod, files: Files, *, alpn: str = ALPN) -> ssl.SSLContext:
