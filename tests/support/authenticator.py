@@ -101,7 +101,7 @@ class Authenticator:
         verified: bool = True,
         rp_id: str | None = None,
         user_handle: bytes | None = None,
-        framed_by: str | None = None,
+        framed_by: str | int | None = None,
     ) -> bytes:
         """Answer `navigator.credentials.get`."""
         self.count += self.counts
@@ -122,7 +122,9 @@ class Authenticator:
             }
         )
 
-    def _client_data(self, kind: str, challenge: bytes, framed_by: str | None = None) -> bytes:
+    def _client_data(
+        self, kind: str, challenge: bytes, framed_by: str | int | None = None
+    ) -> bytes:
         if framed_by is None:
             return bytes(CollectedClientData.create(kind, challenge, self.origin))
         told = {

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from uuid import uuid4
 
+import pyotp
 import pytest
 
 from strongroom.identity import KeyKind, KeySpec
+from strongroom.kernel.edge_limits import PASSKEYS_MAX
 from strongroom.kernel.errors import StrongroomError
+from strongroom.kernel.ids import uuid_of
 from strongroom.kernel.secret import Secret
 from tests.identity.operators.support import (
     ORIGIN,
@@ -191,6 +195,80 @@ async def test_a_recovery_takes_two_others_and_ends_what_was(desk: Desk) -> None
     await recoveries.ask(bob.id, actor=SHELL, reason="again")
     await refused(recoveries.approve(bob.id, actor=SHELL), two)
     assert (await recoveries.approve(bob.id, actor=second))[0].asked_by == shell
+
+
+async def test_what_was_begun_before_an_account_changed_hands_ends_with_it(desk: Desk) -> None:
+    ada, eve, bob = [await desk.person(login) for login in ("ada", "eve", "bob")]
+    enrolling, recoveries = desk.operators.enrolling, desk.operators.accounts.recoveries
+    linked = (uuid4(), uuid_of(bob.id, "opr"), desk.clock.now())
+    await desk.owner.execute(
+        "INSERT INTO iam.oidc_link (id, issuer, subject, operator_id, linked_at, version) "
+        "VALUES ($1, 'https://login.example.com', 'mallory', $2, $3, 1)", *linked,
+    )  # fmt: skip
+    thief = await bob.principal()
+    begun = await enrolling.begin_passkey(thief, await bob.step_up(enrolling.FACTORS))
+    await recoveries.ask(bob.id, actor=await ada.principal(), reason="laptop stolen")
+    _, code = await recoveries.approve(bob.id, actor=await eve.principal())
+    spare = Authenticator(ORIGIN)
+    add = enrolling.add_passkey(
+        begun.ticket, spare.create(begun.options), session=thief, name="spare"
+    )
+    await refused(add, "unauthenticated")
+    await Person(desk, Authenticator(ORIGIN)).accept(code)
+    await refused(Person(desk, spare).sign_in(), "sign_in_refused")
+    open_links = "SELECT count(*) FROM iam.oidc_link WHERE ended_at IS NULL"
+    assert await desk.owner.fetchval(open_links) == 0, "whoever linked it has no way in any more"
+
+
+async def test_an_invitation_that_was_replaced_is_worth_nothing_once_begun(desk: Desk) -> None:
+    operator, first = await desk.invited("ada")
+    begun = await desk.operators.enrolling.accept(first)
+    codes = await desk.operators.enrolling.accept_code(first)
+    _, code = await desk.operators.accounts.invite_again(operator, actor=SHELL.id)
+    thief = Person(desk, Authenticator(ORIGIN))
+    late = {"device": thief.device, "source": SOURCE}
+    by_passkey = desk.operators.enrolling.accept_passkey(
+        begun.ticket, thief.key.create(begun.options), name="phone", **late
+    )
+    await refused(by_passkey, INVITATION)
+    one_time = pyotp.TOTP(codes.options["secret"]).at(desk.clock.now())
+    by_password = desk.operators.enrolling.accept_password(
+        codes.ticket, Secret(PASSWORD), Secret(one_time), **late
+    )
+    await refused(by_password, INVITATION)
+    assert (await Person(desk, Authenticator(ORIGIN)).accept(code)).operator.id == operator
+
+
+async def test_who_administers_no_more_has_no_key_that_does(desk: Desk) -> None:
+    ada, eve = await desk.person("ada"), await desk.person("eve")
+    keys = {}
+    for role, owner in (
+        ("operator-admin", "eve"),
+        ("operator-read", "eve"),
+        ("operator-admin", "ada"),
+    ):
+        spec = KeySpec(merchant=None, kind=KeyKind.RESTRICTED, role=role, owner=owner)
+        keys[role, owner] = (await desk.identity.create_key(spec, actor="local:root"))[1]
+    await desk.operators.accounts.set_role(eve.id, "operator-read", actor=ada.id)
+    desk.clock.move(0.6)
+    await refused(
+        desk.identity.authenticate(bearer(keys["operator-admin", "eve"])), "unauthenticated"
+    )
+    for kept in (("operator-read", "eve"), ("operator-admin", "ada")):
+        assert (await desk.identity.authenticate(bearer(keys[kept]))).roles == (kept[0],)
+
+
+async def test_a_person_has_ten_passkeys_at_most_however_many_were_begun(desk: Desk) -> None:
+    ada = await desk.person("ada")
+    enrolling, session = desk.operators.enrolling, await ada.principal()
+    proof = await ada.step_up(enrolling.FACTORS)
+    begun = [await enrolling.begin_passkey(session, proof) for _ in range(PASSKEYS_MAX)]
+    results = []
+    for challenge in begun:
+        made = Authenticator(ORIGIN).create(challenge.options)
+        adding = enrolling.add_passkey(challenge.ticket, made, session=session, name="one more")
+        results += await asyncio.gather(adding, return_exceptions=True)
+    assert [isinstance(result, StrongroomError) for result in results] == [False] * 9 + [True]
 
 
 async def test_the_shell_alone_recovers_the_only_administrator(desk: Desk) -> None:

@@ -59,6 +59,7 @@ async def test_what_a_stolen_or_forged_assertion_is_worth(desk: Desk) -> None:
         {"rp_id": "evil.example"},
         {"verified": False},
         {"framed_by": "https://evil.example"},
+        {"framed_by": 7},
         {"user_handle": b"somebody else here"},
     ):
         begun = await desk.operators.begin("ada", source=SOURCE)

@@ -7,7 +7,8 @@ end together; every process refuses them within a second.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
+from uuid import UUID
 
 import msgspec
 
@@ -38,7 +39,7 @@ from strongroom.storage import Change, ConstraintViolated, Verdict
 _INVITATION = timedelta(hours=INVITATION_HOURS)
 _LAST = "operator_admin_last"
 _STALE_RETRIES = 5
-_ROLES = ("operator-read", "operator-admin")
+_ROLES: tuple[OperatorRole, ...] = ("operator-read", "operator-admin")
 
 Leaver = Callable[[str], Awaitable[object]]
 """What another room does when a person left: called with `opr_…` after the leave is durable."""
@@ -119,7 +120,7 @@ class Accounts:
             return False
 
     async def set_role(self, operator: str, role: OperatorRole, *, actor: str) -> OperatorView:
-        """Give a person another role; their sessions end.
+        """Give a person another role; their sessions end, and keys that could do more than it.
 
         Raises:
             StrongroomError: `operator_not_found`, `operator_state`, `last_administrator`.
@@ -127,14 +128,25 @@ class Accounts:
         if role not in _ROLES:
             raise invalid_parameter("role", "The role is operator-read or operator-admin.")
 
-        def change_role(change: Change, account: Account) -> None:
-            now = self._context.clock.now()
-            records.set_role(change, account, role, at=now)
-            note(change, "set_role", operator, outcome=role, actor=actor, at=now)
-
         account = await self._stored(operator)
         if account.view.role == role:
             return account.view
+        keys = await self._keys(account, "operator-admin") if role == "operator-read" else []
+
+        def change_role(change: Change, account: Account) -> None:
+            now = self._context.clock.now()
+            records.set_role(change, account, role, at=now)
+            _end_keys(change, keys, "owner changed role", actor=actor, at=now)
+            note(
+                change,
+                "set_role",
+                operator,
+                outcome=role,
+                actor=actor,
+                at=now,
+                facts={"api_keys": len(keys)},
+            )
+
         await self._change(operator, change_role, but=("left",))
         return msgspec.structs.replace(account.view, role=role)
 
@@ -148,22 +160,12 @@ class Accounts:
         account = await self._stored(operator)
         if account.view.status == "left":
             return account.view
-        keys = keys_of(account, await records.operator_keys(self._context.database))
+        keys = await self._keys(account, *_ROLES)
 
         def let_go(change: Change, account: Account) -> None:
             now = self._context.clock.now()
             records.cut_off(change, account, "left", at=now)
-            for key in keys:
-                records.revoke_key(change, key, at=now)
-                entry = Entry(
-                    action="identity:api_key:revoke",
-                    subject=id_from("key", key),
-                    outcome="revoked",
-                    reason="owner left",
-                    merchant=None,
-                    actor=actor,
-                )
-                record(change, entry, at=now)
+            _end_keys(change, keys, "owner left", actor=actor, at=now)
             note(
                 change,
                 "leave",
@@ -307,8 +309,26 @@ class Accounts:
                 return
         raise changed_meanwhile()
 
+    async def _keys(self, account: Account, *roles: OperatorRole) -> list[UUID]:
+        return keys_of(account, await records.operator_keys(self._context.database, *roles))
+
     async def _stored(self, operator: str) -> Account:
         found = await records.account(self._context.database, uuid_of(operator, "opr"))
         if found is None:
             raise errors.operator_not_found()
         return found
+
+
+def _end_keys(change: Change, keys: list[UUID], reason: str, *, actor: str, at: datetime) -> None:
+    """Add the end of a person's API keys of operators to a Change, each with its entry."""
+    for key in keys:
+        records.revoke_key(change, key, at=at)
+        entry = Entry(
+            action="identity:api_key:revoke",
+            subject=id_from("key", key),
+            outcome="revoked",
+            reason=reason,
+            merchant=None,
+            actor=actor,
+        )
+        record(change, entry, at=at)

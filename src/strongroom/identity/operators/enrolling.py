@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 from urllib.parse import quote
 
 from strongroom.identity.decide import check_text
+from strongroom.identity.errors import changed_meanwhile
 from strongroom.identity.model import Principal
 from strongroom.identity.operators import decide, errors, passkeys, passwords, records, tickets
 from strongroom.identity.operators.context import Context, note
@@ -86,7 +87,7 @@ class Enrolling:
             StrongroomError: `invitation_refused`.
         """
         account = await self._invited(code)
-        return await self._creation(_ACCEPT, account, about=account.view.id)
+        return await self._creation(_ACCEPT, account, about=_invitation(account))
 
     async def accept_passkey(
         self,
@@ -108,7 +109,7 @@ class Enrolling:
             raise errors.passkey_refused(_NOT_HELD)
         now, change = self._context.clock.now(), Change()
         self._enroll(change, account, "passkey", at=now)
-        records.set_enrolled(change, account)
+        records.set_enrolled(change, account, at=now)
         records.add_passkey(change, _passkey(account, made, name=name, at=now))
         return await self._finish(change, account, device=bound, method="passkey", source=source)
 
@@ -120,7 +121,7 @@ class Enrolling:
         account = await self._invited(code)
         made = await self._context.desk.new_one_time_secret(account.view.id)
         _, text = await tickets.issue(
-            self._context, _ACCEPT_CODE, about=account.view.id, extra=made.sealed
+            self._context, _ACCEPT_CODE, about=_invitation(account), extra=made.sealed
         )
         return Challenge(ticket=text, options=_otpauth(account.view.login, made.secret))
 
@@ -159,8 +160,7 @@ class Enrolling:
     async def begin_passkey(self, session: Principal, step_up: StepUp) -> Challenge:
         """Begin to add a passkey, after a proof for `FACTORS`."""
         account = await self._own(session, step_up)
-        if account.view.passkeys >= PASSKEYS_MAX:
-            raise errors.passkey_refused(f"A person has at most {PASSKEYS_MAX} passkeys.")
+        _check_room(account)
         return await self._creation(_ADD, account, about=f"{session.id} {session.session}")
 
     async def add_passkey(
@@ -169,19 +169,22 @@ class Enrolling:
         """Add the passkey that was created.
 
         Raises:
-            StrongroomError: `step_up_refused`, `passkey_refused`.
+            StrongroomError: `step_up_refused`, `passkey_refused`; `unauthenticated` when the
+                session ended meanwhile, `conflict` when the account changed.
         """
         mine = f"{session.id} {session.session}"
         begun = await tickets.redeem(self._context, ticket, _ADD, about=mine)
         if begun is None:
             raise errors.step_up_refused(Refusal.TICKET.value)
         made = passkeys.registered(self._context.world.party, begun.challenge, response)
-        account = await records.account(self._context.database, uuid_of(session.id, "opr"))
-        if made is None or account is None:
+        account = await self._living(session)
+        if made is None:
             raise errors.passkey_refused(_NOT_HELD)
+        _check_room(account)
         now, change = self._context.clock.now(), Change()
         passkey = _passkey(account, made, name=name, at=now)
         records.add_passkey(change, passkey)
+        records.keep(change, account)
         note(
             change,
             "add_passkey",
@@ -191,7 +194,10 @@ class Enrolling:
             at=now,
             facts={"backup_eligible": passkey.backup_eligible},
         )
-        if await self._context.committer.submit(change) is not Verdict.COMMITTED:
+        verdict = await self._context.committer.submit(change)
+        if verdict is Verdict.STALE:
+            raise changed_meanwhile()
+        if verdict is not Verdict.COMMITTED:
             raise errors.passkey_refused(_TAKEN)
         return _view(passkey)
 
@@ -243,13 +249,25 @@ class Enrolling:
             raise self._refused()
         return account
 
-    async def _waiting(self, operator: str) -> Account | None:
+    async def _waiting(self, invitation: str) -> Account | None:
+        """Return the account whose invitation this is, while it is the newest one and good."""
+        operator = invitation.partition(" ")[0]
         account = await records.account(self._context.database, uuid_of(operator, "opr"))
+        if account is None or _invitation(account) != invitation:
+            return None
         return account if is_waiting(account, now=self._context.clock.now()) else None
 
     async def _own(self, session: Principal, step_up: StepUp) -> Account:
         decide.check_step_up(session, step_up, purpose=self.FACTORS, now=self._context.clock.now())
+        return await self._living(session)
+
+    async def _living(self, session: Principal) -> Account:
+        """Return the account of a session that counts now, asked of the database itself.
+
+        Factors outlast sessions, so nobody changes them in the second that an end takes to show.
+        """
         account = await records.account(self._context.database, uuid_of(session.id, "opr"))
+        await self._sessions.check_living(session)
         if account is None or account.view.status != "active":
             raise errors.step_up_refused(Refusal.NOT_ACTIVE.value)
         return account
@@ -305,6 +323,16 @@ class Enrolling:
 
 _NOT_HELD = "The passkey was not accepted. Try again, with verification of yourself switched on."
 _TAKEN = "This passkey is known already. A passkey belongs to one person and is added once."
+
+
+def _invitation(account: Account) -> str:
+    """Return what names an account's newest invitation: whatever changes the account ends it."""
+    return f"{account.view.id} {account.version}"
+
+
+def _check_room(account: Account) -> None:
+    if account.view.passkeys >= PASSKEYS_MAX:
+        raise errors.passkey_refused(f"A person has at most {PASSKEYS_MAX} passkeys.")
 
 
 def _passkey(account: Account, made: Registered, *, name: str, at: datetime) -> Passkey:

@@ -47,11 +47,13 @@ _OF = {"operator_id": "uuid"}
 CUT_OFF = Guard("iam.operator", keys=_OF, sets=_CUT)
 ROLE = Guard("iam.operator", keys=_OF, sets={"role": "text", "sessions_from": _WHEN})
 SESSIONS = Guard("iam.operator", keys=_OF, sets={"sessions_from": _WHEN})
-ENROLLED = Guard("iam.operator", keys=_OF, sets=_STATE)
+INVITED = Guard("iam.operator", keys=_OF, sets=_STATE)
+KEPT = Guard("iam.operator", keys=_OF, sets={"status": "text"})
+ENROLLED = Guard("iam.operator", keys=_OF, sets=_CUT)
 ENROLLED_WITH_CODES = Guard(
     "iam.operator",
     keys=_OF,
-    sets={**_STATE, "one_time_sealed": "bytea", "one_time_at": _WHEN},
+    sets={**_CUT, "one_time_sealed": "bytea", "one_time_at": _WHEN},
 )
 USE = Insert("iam.operator_use", {"operator_id": "uuid", "seen_at": _WHEN})
 SEEN = Update("iam.operator_use", keys=_OF, sets={"seen_at": _WHEN})
@@ -87,6 +89,7 @@ PASSWORD = Insert(
     "iam.operator_password",
     {"operator_id": "uuid", "id": "uuid", "hash": "text", "set_at": _WHEN},
 )
+LINK_ENDED = Update("iam.oidc_link", keys={"id": "uuid"}, sets={"ended_at": _WHEN})
 KEY_REVOKED = Update(
     "iam.api_key", keys={"merchant_id": "uuid", "id": "uuid"}, sets={"revoked_at": _WHEN}
 )
@@ -108,7 +111,7 @@ FROM iam.operator_passkey k JOIN iam.operator o ON o.operator_id = k.operator_id
 WHERE k.created_at > o.factors_from AND """
 _KEYS_OF = """
 SELECT id, owner, created_by FROM iam.api_key
-WHERE merchant_id = $1 AND revoked_at IS NULL AND role IN ('operator-read', 'operator-admin')
+WHERE merchant_id = $1 AND revoked_at IS NULL AND role = ANY ($2::text[])
 """
 
 
@@ -204,9 +207,9 @@ async def count(database: Database) -> int:
     return int(await database.fetchval("SELECT count(*) FROM iam.operator"))
 
 
-async def operator_keys(database: Database) -> list[tuple[UUID, str, str]]:
-    """Return every API key of operators that is not revoked: id, owner, who made it."""
-    rows = await database.fetch(_KEYS_OF, NIL_UUID)
+async def operator_keys(database: Database, *roles: OperatorRole) -> list[tuple[UUID, str, str]]:
+    """Return every API key with these roles that is not revoked: id, owner, who made it."""
+    rows = await database.fetch(_KEYS_OF, NIL_UUID, list(roles))
     return [(row["id"], row["owner"], row["created_by"]) for row in rows]
 
 
@@ -240,26 +243,59 @@ def end_sessions(change: Change, account: Account, *, at: datetime) -> None:
 
 def set_invitation(change: Change, account: Account, invite: bytes, *, until: datetime) -> None:
     """Give an account that waits for its person another invitation."""
-    change.add(ENROLLED, (account.uuid, account.version, account.view.status, invite, until))
+    change.add(INVITED, (account.uuid, account.version, account.view.status, invite, until))
 
 
-def set_enrolled(change: Change, account: Account) -> None:
-    """Use up the invitation: the account is its person's."""
-    change.add(ENROLLED, (account.uuid, account.version, "active", None, None))
+def keep(change: Change, account: Account) -> None:
+    """Let a Change count only while an account is as it was read."""
+    change.add(KEPT, (account.uuid, account.version, account.view.status))
+
+
+def set_enrolled(change: Change, account: Account, *, at: datetime) -> None:
+    """Use up the invitation: the account is its person's, and nothing of before counts."""
+    change.add(ENROLLED, _enrolled(account, at))
 
 
 def set_enrolled_with_codes(
     change: Change, account: Account, sealed: bytes, *, at: datetime
 ) -> None:
     """Use up the invitation, with a secret of one-time codes; or give an account a new secret."""
-    change.add(
-        ENROLLED_WITH_CODES, (account.uuid, account.version, "active", None, None, sealed, at)
+    change.add(ENROLLED_WITH_CODES, (*_enrolled(account, at), sealed, at))
+
+
+def _enrolled(account: Account, at: datetime) -> tuple[object, ...]:
+    """Return an account's row from now on; a sign-in that was under way does not outlive it."""
+    marks = (account.sessions_from, account.factors_from)
+    return (
+        account.uuid,
+        account.version,
+        "active",
+        None,
+        None,
+        *(max(mark, at - _BEFORE) for mark in marks),
     )
 
 
 def set_seen(change: Change, operator: UUID, *, at: datetime) -> None:
     """Note that a person signed in."""
     change.add(SEEN, (operator, at))
+
+
+# --- identities at a provider ---
+
+
+async def open_links(database: Database, operator: UUID) -> list[UUID]:
+    """Return an account's links to a provider's identities."""
+    rows = await database.fetch(
+        "SELECT id FROM iam.oidc_link WHERE operator_id = $1 AND ended_at IS NULL", operator
+    )
+    return [row["id"] for row in rows]
+
+
+def end_links(change: Change, links: list[UUID], *, at: datetime) -> None:
+    """Add the end of links to a Change."""
+    for link in links:
+        change.add(LINK_ENDED, (link, at))
 
 
 # --- passkeys and passwords ---

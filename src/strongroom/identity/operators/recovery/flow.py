@@ -103,6 +103,8 @@ class Recoveries:
                 invite=await hash_of(self._context, code),
                 until=now + _LASTS,
             )
+            links = await accounts.open_links(self._context.database, account.uuid)
+            accounts.end_links(change, links, at=now)
             records.approve(change, waiting, actor.id, at=now)
             note(
                 change,
@@ -112,7 +114,11 @@ class Recoveries:
                 actor=actor.id,
                 at=now,
                 reason=waiting.reason,
-                facts={"recovery": waiting.id, "asked_by": waiting.asked_by},
+                facts={
+                    "recovery": waiting.id,
+                    "asked_by": waiting.asked_by,
+                    "links_ended": len(links),
+                },
             )
             if await self._context.committer.submit(change) is Verdict.COMMITTED:
                 await self._sessions.forget_all(account.uuid)

@@ -113,6 +113,16 @@ class Sessions:
         self._seen[found.uuid] = now
         return self._principal(found)
 
+    async def check_living(self, session: Principal) -> None:
+        """Refuse a session that ended, though this process may not have seen it yet.
+
+        Raises:
+            StrongroomError: `unauthenticated`.
+        """
+        stored = await self._stored(session)
+        if stored.status != "active" or stored.started_at <= stored.sessions_from:
+            raise errors.session_over(Refusal.ENDED.value)
+
     async def renew(self, session: Principal, *, aal: int, mfa_at: datetime) -> Secret[str]:
         """Give a session a new token and a newer second factor; the old token ends.
 
