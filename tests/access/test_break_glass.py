@@ -99,6 +99,10 @@ async def test_one_at_a_time_and_three_a_day(office: Office, glass: BreakGlass) 
         assert await refused(opened(office, glass)) == "break_glass_open"
         office.pass_by(31 * 60)
     assert await refused(opened(office, glass)) == "break_glass_open"
+    shell = Principal.local_operator("alice", mode="live")
+    office.staff.behind[shell.id] = ALICE
+    work = glass.open(shell, minutes=5, reason=WHY)
+    assert await refused(work) == "break_glass_open", "the same person by another door"
 
 
 async def test_every_act_is_an_entry_and_others_review_it(
@@ -118,11 +122,13 @@ async def test_every_act_is_an_entry_and_others_review_it(
         ("access:break_glass:act", made.id, ALICE),
     ]
     assert told[1]["facts"]["action"] == "token:reveal"
+    review: dict[str, Any] = {"verdict": "justified", "note": "looked at every entry"}
+    early = glass.review(made.id, principal=person(office, BOB), **review)
+    assert await refused(early) == "break_glass_open", "what is done later would go unseen"
     office.pass_by(31 * 60)
     assert await glass.unreviewed() == 1 and await glass.overdue() == []
     office.pass_by(72 * 3600)
     assert [found.id for found in await glass.overdue()] == [made.id]
-    review: dict[str, Any] = {"verdict": "justified", "note": "looked at every entry"}
     for principal in (
         person(office, ALICE),
         office.key(new_id("key"), merchant=None),

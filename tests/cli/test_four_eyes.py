@@ -118,3 +118,34 @@ def test_nobody_registers_alone_what_sees_card_numbers(home: Path, tmp_path: Pat
         assert "(approval_incomplete)" in refused(early, 1), "exactly that was asked for"
     weak = strongroom(*register, *of, "--owner=Ada", "--scope=payment:list", data_dir=home)
     assert weak.code == 0, weak.err
+
+
+def test_a_review_of_access_is_of_machines_too(home: Path, tmp_path: Path) -> None:
+    demand(home, False)
+    merchant = strongroom("merchants", "create", "Maps", "--json", data_dir=home).json["id"]
+    of = (f"--merchant={merchant}", "--owner=Ada", "--json")
+    keys = [Ed25519PrivateKey.generate().public_key().public_bytes_raw() for _ in range(2)]
+    (tmp_path / "pub").write_text(b64encode(keys[0]).decode())
+    (tmp_path / "jwks").write_text(jwks(keys[1]))
+    client = ("--scope=payment:list", f"--jwks={tmp_path / 'jwks'}")
+    made = {
+        "signing_key": strongroom("signing-keys", "add", tmp_path / "pub", *of, data_dir=home).json,
+        "oauth_client": strongroom("oauth-clients", "add", *client, *of, data_dir=home).json,
+        "workload": strongroom("workload", "register", "maps", *of, data_dir=home).json,
+    }
+    review = strongroom("access-reviews", "start", "--json", data_dir=home).json
+    for kind, right in made.items():
+        subjects = {line["subject"]: n for n, line in enumerate(review["lines"], 1)
+                    if line["kind"] == kind}  # fmt: skip
+        removed = strongroom(
+            "access-reviews", "decide", review["id"], subjects[right["id"]], "--verdict=remove",
+            "--reason=nobody uses it", data_dir=home,
+        )  # fmt: skip
+        assert removed.code == 0, removed.err
+    left = strongroom("workload", "list", "--json", data_dir=home).json
+    for group in ("signing-keys", "oauth-clients"):
+        left += strongroom(group, "list", of[0], "--json", data_dir=home).json
+    ended = {right["id"] for right in made.values()}
+    assert {one["id"]: one["status"] for one in left if one["id"] in ended} == dict.fromkeys(
+        ended, "revoked"
+    )

@@ -18,7 +18,14 @@ if TYPE_CHECKING:
 def open_reviews(house: House) -> Reviews:
     """Open reviews of access over every right that there is."""
     people = HousePeople(house.identity, house.operators)
-    rights = Rights(house.identity, house.operators, people)
+    rights = Rights(
+        house.identity,
+        house.operators,
+        people,
+        signing_keys=house.signed.keys,
+        clients=house.oauth.clients,
+        workloads=house.workloads,
+    )
     return Reviews(
         house.database,
         house.committer,

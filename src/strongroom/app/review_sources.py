@@ -1,14 +1,19 @@
-"""What a review of access looks at: every account and API key; and how one is taken away."""
+"""What a review of access looks at: every person and machine; and how a right is taken away."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from functools import partial
 from typing import Any
 
-from strongroom.access.reviews import Line
+from strongroom.access.reviews import Kind, Line
 from strongroom.app.people import HousePeople
 from strongroom.identity import Identity
+from strongroom.identity.oauth import Clients
 from strongroom.identity.operators import Operators
+from strongroom.identity.signatures import SigningKeys
+from strongroom.identity.workloads import Workloads
 from strongroom.kernel.clock import rfc3339_ms
 
 _PAGE = 100
@@ -17,13 +22,25 @@ _PAGE = 100
 class Rights:
     """The rights of this installation."""
 
-    def __init__(self, identity: Identity, operators: Operators, people: HousePeople) -> None:
+    def __init__(
+        self,
+        identity: Identity,
+        operators: Operators,
+        people: HousePeople,
+        *,
+        signing_keys: SigningKeys,
+        clients: Clients,
+        workloads: Workloads,
+    ) -> None:
         self._identity = identity
         self._operators = operators
         self._people = people
+        self._signing_keys = signing_keys
+        self._clients = clients
+        self._workloads = workloads
 
     async def listing(self) -> Sequence[Line]:
-        """Return every account that is not gone and every living key."""
+        """Return every account that is not gone, every living key, client and service."""
         lines = [
             Line(
                 kind="operator",
@@ -39,6 +56,13 @@ class Rights:
         merchants = [m.id for m in await _every(self._identity.list_merchants)]
         for merchant in (None, *merchants):
             lines += await self._keys(merchant)
+        for merchant in merchants:
+            for key in await _every(partial(self._signing_keys.listed, merchant)):
+                lines += _machine("signing_key", key, key.last_used_at)
+            for client in await _every(partial(self._clients.listed, merchant)):
+                lines += _machine("oauth_client", client, client.last_token_at)
+        for service in await _every(self._workloads.list_workloads):
+            lines += _machine("workload", service, None)
         return lines
 
     async def revoke(self, line: Line, actor: str, reason: str) -> None:
@@ -48,7 +72,15 @@ class Rights:
             if view.status != "left":
                 await self._operators.accounts.leave(line.subject, actor=actor, reason=reason)
             return
-        await self._identity.revoke_key(line.merchant, line.subject, actor=actor, reason=reason)
+        if line.kind == "workload":
+            await self._workloads.revoke(line.subject, actor=actor, reason=reason)
+            return
+        doors: dict[str, Callable[..., Awaitable[Any]]] = {
+            "api_key": self._identity.revoke_key,
+            "signing_key": self._signing_keys.revoke,
+            "oauth_client": self._clients.revoke,
+        }
+        await doors[line.kind](line.merchant, line.subject, actor=actor, reason=reason)
 
     async def _keys(self, merchant: str | None) -> list[Line]:
         async def page(*, limit: int, after: str | None = None) -> Sequence[Any]:
@@ -68,6 +100,23 @@ class Rights:
             for key in await _every(page)
             if key.status == "active"
         ]
+
+
+def _machine(kind: Kind, found: Any, used_at: datetime | None) -> list[Line]:
+    """Return the line of a machine's right while it lives."""
+    if found.status != "active":
+        return []
+    return [
+        Line(
+            kind=kind,
+            subject=found.id,
+            merchant=found.merchant,
+            role=found.role,
+            scopes=found.scopes,
+            owner=found.owner,
+            last_used_at=None if used_at is None else rfc3339_ms(used_at),
+        )
+    ]
 
 
 async def _every(page: Callable[..., Awaitable[Sequence[Any]]]) -> list[Any]:

@@ -17,6 +17,13 @@ def is_open() -> StrongroomError:
     )
 
 
+def lasts() -> StrongroomError:
+    """Return `break_glass_open`: it is not over yet."""
+    return StrongroomError(
+        "break_glass_open", "The emergency is open still. Review it when it is over."
+    )
+
+
 def step_up_refused() -> StrongroomError:
     """Return `step_up_refused`."""
     return StrongroomError(

@@ -87,11 +87,11 @@ class BreakGlass:
             )
         now = _whole_ms(self._clock.now())
         self._check_proof(principal, step_up, minutes=minutes, reason=reason, now=now)
-        running = [found for found in await self._active() if found.actor == principal.id]
-        recent = await records.taken(self._database, principal.id, since=now - _DAY)
-        if running or recent >= limits.BREAK_GLASS_PER_DAY:
-            raise errors.is_open()
         person = await self._people.person_of(principal)
+        running = await self._of(principal, await self._active())
+        recent = await records.taken(self._database, principal.id, person=person, since=now - _DAY)
+        if running is not None or recent >= limits.BREAK_GLASS_PER_DAY:
+            raise errors.is_open()
         made = Emergency(
             id=new_id("brk"),
             actor=principal.id,
@@ -153,7 +153,8 @@ class BreakGlass:
         """Note what another administrator found afterwards.
 
         Raises:
-            StrongroomError: `break_glass_not_found`, `review_own`, `review_repeated`.
+            StrongroomError: `break_glass_not_found`, `review_own`, `review_repeated`;
+                `break_glass_open` while it lasts, because what is done later must be seen too.
         """
         self._authorizer.check(principal, action="break_glass:review", merchant=None)
         check_line("note", note)
@@ -169,6 +170,8 @@ class BreakGlass:
         if person is None or person not in administrators or person == found.person:
             raise errors.own_review()
         now = self._clock.now()
+        if now < found.ends_at:
+            raise errors.lasts()
         review = Review(reviewer=person, verdict=verdict, note=note, reviewed_at=now)
         change = Change()
         records.add_review(change, found, review)

@@ -54,7 +54,7 @@ _TOO_FEW = (
     "ORDER BY b.id LIMIT $2"
 )
 _UNREVIEWED = _EMERGENCY + _TOO_FEW
-_TAKEN = "SELECT count(*) FROM iam.break_glass WHERE actor = $1 AND opened_at > $2"
+_TAKEN = "SELECT count(*) FROM iam.break_glass WHERE (actor = $1 OR person = $2) AND opened_at > $3"
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -116,9 +116,9 @@ async def unreviewed(database: Database, *, ended_before: datetime, limit: int) 
     return [_stored(row) for row in await database.fetch(_UNREVIEWED, ended_before, limit)]
 
 
-async def taken(database: Database, actor: str, *, since: datetime) -> int:
-    """Return how many emergencies somebody took since a time."""
-    return int(await database.fetchval(_TAKEN, actor, since))
+async def taken(database: Database, actor: str, *, person: str | None, since: datetime) -> int:
+    """Return how many emergencies somebody took since a time, by whichever credential."""
+    return int(await database.fetchval(_TAKEN, actor, person, since))
 
 
 async def reviews(database: Database, emergency: Emergency) -> Sequence[Review]:

@@ -12,7 +12,7 @@ from strongroom.kernel.canonical import dumps
 from strongroom.kernel.clock import rfc3339_ms
 
 Verdict = Literal["keep", "remove"]
-Kind = Literal["operator", "api_key"]
+Kind = Literal["operator", "api_key", "signing_key", "oauth_client", "workload"]
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):

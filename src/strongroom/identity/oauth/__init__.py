@@ -6,6 +6,7 @@ together with a DPoP proof (RFC 9449) or its TLS certificate (RFC 8705). Tokens 
 (RFC 7662) and ended (RFC 7009); when a client is revoked, all its tokens are.
 """
 
+from strongroom.identity.oauth.clients import Clients
 from strongroom.identity.oauth.errors import NonceNeeded
 from strongroom.identity.oauth.flow import OAuth
 from strongroom.identity.oauth.jose import ALGORITHMS
@@ -16,6 +17,7 @@ __all__ = [
     "Binding",
     "ClientSpec",
     "ClientView",
+    "Clients",
     "Form",
     "Issued",
     "NonceNeeded",
