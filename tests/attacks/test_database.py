@@ -77,8 +77,7 @@ FORBIDDEN = (
     "ALTER TABLE pay.payment DROP CONSTRAINT payment_captured_limit",
     "DELETE FROM iam.api_key",
     "UPDATE iam.api_key SET role = 'operator-admin'",
-    "UPDATE iam.api_key SET hash = ''",
-    "UPDATE iam.api_key SET expires_at = now() + interval '1 year'",
+    "UPDATE iam.api_key SET scopes = NULL",
     "UPDATE meta.installation SET mode = 'live'",
     "DELETE FROM meta.migration",
     # objects of its own
@@ -164,6 +163,27 @@ def test_not_even_the_owner_rewrites_history(target: Stack, statement: str) -> N
     pay(target)
     with pytest.raises(asyncpg.PostgresError):
         sql(target, statement, role="strongroom_owner")
+
+
+@pytest.mark.parametrize(
+    ("change", "constraint"),
+    [
+        ("hash = sha256('mine')", "api_key_hash_moves_on"),
+        ("expires_at = now() + interval '1 year'", "api_key_end_comes_nearer"),
+        ("expires_at = NULL", "api_key_end_comes_nearer"),
+        ("revoked_at = NULL", "api_key_stays_revoked"),
+    ],
+)
+def test_no_api_key_gets_more(target: Stack, change: str, constraint: str) -> None:
+    """The serving role ends keys and moves their hashes to a newer pepper; the rest is refused."""
+    merchant, _ = target.add_merchant(f"Ended by {new_key()[:8]}")
+    of = uuid_of(merchant, "mer")
+    end = "UPDATE iam.api_key SET expires_at = now(), revoked_at = now() WHERE merchant_id = $1"
+    sql(target, end, of, role="strongroom_pay")
+    changed = f"UPDATE iam.api_key SET {change} WHERE merchant_id = $1"
+    with pytest.raises(asyncpg.IntegrityConstraintViolationError) as refused:
+        sql(target, changed, of, role="strongroom_pay")
+    assert refused.value.constraint_name == constraint
 
 
 @pytest.mark.parametrize(

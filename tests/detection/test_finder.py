@@ -155,6 +155,13 @@ def test_track_data_and_codes_are_sensitive_authentication_data() -> None:
     assert [m.sad for m in finder.find(f"card {PAN} declined".encode())] == [""]
 
 
+def test_bytes_in_decimal_beside_a_word_that_ends_in_cid_are_no_card() -> None:
+    """PostgreSQL keeps expressions so: a text constant as a list of bytes, near a `funcid`."""
+    tree = "{FUNCEXPR :funcid 1777 :funcresulttype 16} :constvalue 17 [ 68 0 0 0 %s ]"
+    for text in (bytes(random.Random(seed).choices(range(97, 123), k=14)) for seed in range(400)):
+        assert Finder().find((tree % " ".join(str(byte) for byte in text)).encode()) == []
+
+
 def test_confidence_grows_with_context() -> None:
     finder = Finder(least="low")
 

@@ -85,7 +85,7 @@ def test_routing() -> None:
 
 
 ALLOWED = {
-    "__future__", "collections", "datetime", "enum", "hashlib", "hmac", "msgspec", "re",
+    "__future__", "collections", "datetime", "enum", "hashlib", "hmac", "json", "msgspec", "re",
     "strongroom", "types", "typing", "urllib",
 }  # fmt: skip
 

@@ -20,7 +20,8 @@ def csv_cell(value: object) -> object:
     """
     if not isinstance(value, str):
         return value
-    return f"'{value}" if value.lstrip(" \u00a0\u3000").startswith(_ACTS) else value
+    acts = value.startswith(_ACTS) or value.lstrip().startswith(_ACTS)
+    return f"'{value}" if acts else value
 
 
 def one_line(text: str) -> str:

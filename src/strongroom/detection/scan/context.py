@@ -21,7 +21,8 @@ _WORDS = re.compile(
     rb"|master|amex|maestro|diners|discover|unionpay|\bjcb|primary.?account|acct|expir|exp_|cvv|cvc"
 )
 _CVC = re.compile(
-    rb"(?i)(?:cvc2?|cvv2?|cid|csc|cav2?|cvn2?|(?:security|verification|card)[ _-]?code)"
+    rb"(?i)(?:cvc2?|cvv2?|(?<![a-z])cid|(?<![a-z])csc|cav2?|cvn2?"
+    rb"|(?:security|verification|card)[ _-]?code)"
     rb"[\"'\]]?[\s:=>\"']{1,6}[0-9]{3,4}(?![0-9])"
 )
 _TRACK_1 = re.compile(rb"\^[^\^\r\n]{2,26}\^[0-9]{7}")
