@@ -10,10 +10,12 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 
 import asyncpg
 import pytest
+from cryptography.x509 import load_pem_x509_certificate
 
 from strongroom.storage.embedded import EmbeddedPostgres
 from tests.support import truth
@@ -164,11 +166,14 @@ def test_a_process_is_pointed_to_its_own_directory_and_no_login_is_in_its_enviro
         )
 
 
-def test_processes_are_restarted_with_fresh_certificates(split: Stack) -> None:
-    first = (split.data_dir / "roles" / "api" / "tls" / "api.pem").read_text()
+def test_a_process_that_lost_its_certificate_joins_anew(split: Stack) -> None:
+    kept = split.data_dir / "roles" / "api" / "tls" / "api.pem"
+    first = load_pem_x509_certificate(kept.read_bytes())
+    assert first.not_valid_after_utc - first.not_valid_before_utc <= timedelta(hours=1, minutes=5)
     split.stop()
+    kept.unlink()
     split.start()
-    assert (split.data_dir / "roles" / "api" / "tls" / "api.pem").read_text() != first
+    assert load_pem_x509_certificate(kept.read_bytes()).public_key() != first.public_key()
     assert pay(split).status == 201
 
 
