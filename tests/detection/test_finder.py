@@ -158,8 +158,10 @@ def test_track_data_and_codes_are_sensitive_authentication_data() -> None:
 def test_bytes_in_decimal_beside_a_word_that_ends_in_cid_are_no_card() -> None:
     """PostgreSQL keeps expressions so: a text constant as a list of bytes, near a `funcid`."""
     tree = "{FUNCEXPR :funcid 1777 :funcresulttype 16} :constvalue 17 [ 68 0 0 0 %s ]"
-    for text in (bytes(random.Random(seed).choices(range(97, 123), k=14)) for seed in range(400)):
-        assert Finder().find((tree % " ".join(str(byte) for byte in text)).encode()) == []
+    letters = random.Random(7)  # noqa: S311 - text to look into
+    for _ in range(400):
+        text = " ".join(str(letters.randint(97, 122)) for _ in range(14))
+        assert Finder().find((tree % text).encode()) == []
 
 
 def test_confidence_grows_with_context() -> None:

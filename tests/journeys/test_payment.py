@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from http.client import HTTPConnection
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,6 +14,7 @@ from tests.support.pay import (
     BLOCKED,
     CHALLENGED,
     HELD,
+    arm,
     await_status,
     body,
     card,
@@ -307,6 +309,8 @@ def test_every_step_is_in_the_journal_with_a_proof(stack: Stack) -> None:
 
 def test_a_client_that_hangs_up_does_not_stop_its_payment(stack: Stack) -> None:
     reference = f"gone-{new_key()}"
+    listed = f"/v1/payments?reference={reference}"
+    arm(stack, "charge", "slow=500")
     parts = urlsplit(stack.url)
     connection = HTTPConnection(str(parts.hostname), parts.port)
     connection.request(
@@ -319,12 +323,12 @@ def test_a_client_that_hangs_up_does_not_stop_its_payment(stack: Stack) -> None:
             "Idempotency-Key": f'"{new_key()}"',
         },
     )
+    deadline = time.monotonic() + 20
+    while not stack.call("GET", listed).json["data"]:
+        assert time.monotonic() < deadline, "the payment did not begin"
     connection.close()
-    for _ in range(100):
-        page = stack.call("GET", f"/v1/payments?reference={reference}").json["data"]
-        if page and page[0]["status"] == "captured":
-            return
-    pytest.fail(f"the payment did not end: {page}")
+    while stack.call("GET", listed).json["data"][0]["status"] != "captured":
+        assert time.monotonic() < deadline, "the payment did not end"
 
 
 def test_metrics_count_payments_and_gateway_calls_without_ids(stack: Stack) -> None:
