@@ -23,6 +23,9 @@ from strongroom.keys.token_keys.signing import TokenSigner, _jwk, public_point
 from tests.identity.support import SCOPES, House, MovableClock, Process, hasher
 
 ISSUER = "https://pay.example"
+SERIAL = bytes(range(20))
+"""Of the certificate that a peer shows."""
+
 TOKEN_URL = f"{ISSUER}/oauth/token"
 RESOURCE = f"{ISSUER}/v1/payments"
 KINDS = {
@@ -146,15 +149,23 @@ def arrival(
         headers=[(b"dpop", proof.encode()) for proof in proofs],
         authorization=authorization,
         source="192.0.2.7",
-        peer=None if peer is None else Peer(thumbprint=peer),
+        peer=None if peer is None else Peer(thumbprint=peer, serials=frozenset({SERIAL})),
     )
 
 
 class Server:
     """OAuth in one process of ours, and a registered client."""
 
-    def __init__(self, oauth: OAuth, process: Process, clock: MovableClock, desk: Desk) -> None:
+    def __init__(
+        self,
+        oauth: OAuth,
+        process: Process,
+        clock: MovableClock,
+        desk: Desk,
+        revoked: set[bytes],
+    ) -> None:
         self.oauth = oauth
+        self.revoked = revoked
         self.process = process
         self.clock = clock
         self.desk = desk
@@ -198,6 +209,11 @@ async def server(
 ) -> AsyncIterator[Server]:
     desk = desk or Desk(clock)
     async with house.process(clock=clock) as process:
+        revoked: set[bytes] = set()
+
+        async def is_revoked(serials: frozenset[bytes]) -> bool:
+            return not serials.isdisjoint(revoked)
+
         oauth = OAuth(
             process.database,
             process.committer,
@@ -208,11 +224,12 @@ async def server(
             issuer=ISSUER,
             mode="test",
             find_merchant=process.identity.find_merchant,
+            is_revoked=is_revoked,
             known_scopes=SCOPES,
             nonce_required=nonce_required,
             clock=clock,
         )
         try:
-            yield Server(oauth, process, clock, desk)
+            yield Server(oauth, process, clock, desk, revoked)
         finally:
             await oauth.close()

@@ -17,6 +17,7 @@ from strongroom.kernel.errors import StrongroomError
 from tests.identity.oauth_support import (
     ISSUER,
     RESOURCE,
+    SERIAL,
     Desk,
     Server,
     Wallet,
@@ -93,6 +94,11 @@ async def test_a_token_bound_to_a_certificate_needs_that_certificate(
     authenticate = oauth.oauth.tokens.authenticate
     found = await authenticate(use(issued.token, scheme="Bearer", peer=THUMBPRINT))
     assert found.principal.id == wallet.id
+    oauth.revoked.add(SERIAL)
+    await refused(
+        "invalid_token", authenticate(use(issued.token, scheme="Bearer", peer=THUMBPRINT))
+    )
+    oauth.revoked.clear()
     for peer in (None, THUMBPRINT[::-1]):
         await refused("invalid_token", authenticate(use(issued.token, scheme="Bearer", peer=peer)))
     proof = wallet.proof(RESOURCE, method="GET", token=issued.token)

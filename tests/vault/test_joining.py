@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from strongroom.app.certified import Certified, There
+from strongroom.kernel.edge_limits import JOIN_CONNECTIONS_MAX
 from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.secret import Secret
 from strongroom.keys.certificates import (
@@ -323,3 +324,16 @@ async def test_an_authority_written_into_the_database_is_not_trusted(face: Face)
     )
     with pytest.raises(StrongroomError, match="key_not_usable"):
         await face.certificates.trust()
+
+
+async def test_silent_connections_keep_nobody_from_a_certificate(face: Face) -> None:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["strongroom-join/1"])
+    silent = [
+        await asyncio.open_connection(*face.at, ssl=context, local_addr=("127.0.0.2", 0))
+        for _ in range(JOIN_CONNECTIONS_MAX + 8)
+    ]
+    assert isinstance(await face.join(await face.token()), Signed)
+    for _, writer in silent:
+        writer.close()

@@ -34,6 +34,7 @@ from cryptography.x509.oid import NameOID
 from strongroom.app.hosting import _follow_revocations
 from strongroom.app.trusted import TrustWatch
 from strongroom.kernel.clock import SystemClock
+from strongroom.kernel.edge_limits import VAULT_HANDSHAKES_MAX
 from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.secret import Secret
 from strongroom.keys.certificates import Trust, trust_domain
@@ -426,3 +427,15 @@ def write(into: Path, made: x509.Certificate, key: str, authority: str) -> Files
 
 def key_pem(key: ec.EllipticCurvePrivateKey) -> str:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+async def test_silent_connections_keep_nobody_from_the_vault(far: Far) -> None:
+    """An address that opens connections and says nothing costs the others nothing."""
+    files = await far.files("api")
+    silent = [
+        await asyncio.open_connection("127.0.0.1", far.listener.port, local_addr=("127.0.0.2", 0))
+        for _ in range(VAULT_HANDSHAKES_MAX + 8)
+    ]
+    assert len(await greeting(far, client(files))) == 10
+    for _, writer in silent:
+        writer.close()

@@ -43,6 +43,7 @@ def open_oauth(
         issuer=issuer_of(settings),
         mode=settings.mode,
         find_merchant=identity.find_merchant,
+        is_revoked=house.trust.is_revoked,
         known_scopes=ACTIONS,
         nonce_required=settings.oauth.dpop_nonce == "required",
         clock=house.clock,

@@ -6,12 +6,16 @@ name two callers, and whoever checks the weaker one would be fooled.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import msgspec
 
 from strongroom.identity.model import Principal
+
+IsRevoked = Callable[[frozenset[bytes]], Awaitable[bool]]
+"""Whether a certificate with one of these serial numbers was revoked; raises when it cannot be
+known."""
 
 
 class Peer(msgspec.Struct, frozen=True, kw_only=True):

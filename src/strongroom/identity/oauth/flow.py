@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from strongroom.identity import errors as identity_errors
-from strongroom.identity.arrivals import Arrival
+from strongroom.identity.arrivals import Arrival, IsRevoked
 from strongroom.identity.model import MerchantView, Mode
 from strongroom.identity.oauth import decide, errors, jose, records
 from strongroom.identity.oauth.assertions import Assertions
@@ -51,6 +51,7 @@ class OAuth:
         issuer: our identifier (RFC 8414): the public address; None when OAuth is off.
         mode: the world of this installation.
         find_merchant: refuses what is no merchant.
+        is_revoked: asks about a client certificate of our own authority.
         known_scopes: the names of all actions.
         nonce_required: whether DPoP proofs must hold a nonce of ours.
         clock: time.
@@ -68,6 +69,7 @@ class OAuth:
         issuer: str | None,
         mode: Mode,
         find_merchant: Callable[[str], Awaitable[MerchantView]],
+        is_revoked: IsRevoked,
         known_scopes: Collection[str],
         nonce_required: bool,
         clock: Clock,
@@ -91,7 +93,14 @@ class OAuth:
             self.clients, replays, refusals, issuer=self._issuer, clock=clock
         )
         self.tokens = AccessTokens(
-            database, desk, self._proofs, refusals, issuer=self._issuer, mode=mode, clock=clock
+            database,
+            desk,
+            self._proofs,
+            refusals,
+            is_revoked=is_revoked,
+            issuer=self._issuer,
+            mode=mode,
+            clock=clock,
         )
 
     async def close(self) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from strongroom.identity.arrivals import Arrival, Authenticated
+from strongroom.identity.arrivals import Arrival, Authenticated, IsRevoked
 from strongroom.identity.lookup import Lookup
 from strongroom.identity.model import Mode
 from strongroom.identity.oauth import decide, errors, jose, records
@@ -81,6 +81,7 @@ class AccessTokens:
         desk: gives the public keys.
         proofs: checks DPoP proofs.
         refusals: counts who was refused.
+        is_revoked: asks about a client certificate of our own authority.
         issuer: our identifier.
         mode: the world of this installation.
         clock: time.
@@ -93,11 +94,13 @@ class AccessTokens:
         proofs: Proofs,
         refusals: Refusals,
         *,
+        is_revoked: IsRevoked,
         issuer: str,
         mode: Mode,
         clock: Clock,
     ) -> None:
         self._database = database
+        self._is_revoked = is_revoked
         self._desk = desk
         self._proofs = proofs
         self._refusals = refusals
@@ -136,7 +139,7 @@ class AccessTokens:
                 proof = await self._proofs.read(arrival, access=_hash_of(text))
                 _check_bound(proof.key.thumbprint, token)
             else:
-                _check_certificate(arrival, token)
+                await self._check_certificate(arrival, token)
             found = await self.live(token)
             if proof is not None:
                 await self._proofs.use(proof)
@@ -199,6 +202,15 @@ class AccessTokens:
                 self._keys_at = now
         return list(self._keys.values())
 
+    async def _check_certificate(self, arrival: Arrival, token: Verified) -> None:
+        """Refuse a token without the certificate it is bound to (RFC 8705 section 3)."""
+        peer = arrival.peer
+        if peer is None:
+            raise errors.invalid_token("no_certificate")
+        _check_bound(jose.encoded(peer.thumbprint), token)
+        if peer.serials and await self._is_revoked(peer.serials):
+            raise errors.invalid_token("certificate_revoked")
+
     async def _key(self, kid: object) -> jose.PublicKey:
         if type(kid) is not str or not jose.KID.fullmatch(kid):
             raise jose.Refused("kid")
@@ -239,13 +251,6 @@ def _presented(arrival: Arrival) -> tuple[bool, str]:
 def _check_bound(thumbprint: str, token: Verified) -> None:
     if not hmac.compare_digest(thumbprint, token.bound_to):
         raise errors.invalid_token("other_key")
-
-
-def _check_certificate(arrival: Arrival, token: Verified) -> None:
-    """Refuse a token without the certificate it is bound to (RFC 8705 section 3)."""
-    if arrival.peer is None:
-        raise errors.invalid_token("no_certificate")
-    _check_bound(jose.encoded(arrival.peer.thumbprint), token)
 
 
 def _hash_of(token: str) -> str:

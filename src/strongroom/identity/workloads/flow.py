@@ -7,12 +7,12 @@ now lets nobody in. All refusals read the same; the reason goes to the journal.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
 from strongroom.identity import errors
-from strongroom.identity.arrivals import Arrival, Authenticated
+from strongroom.identity.arrivals import Arrival, Authenticated, IsRevoked
 from strongroom.identity.decide import check_text
 from strongroom.identity.flow import Identity
 from strongroom.identity.lookup import Lookup
@@ -26,10 +26,6 @@ from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.ids import NIL_UUID, new_id, uuid_of
 from strongroom.kernel.limits import PAGE_LIMIT_MAX
 from strongroom.storage import Change, Committer, ConstraintViolated, Database, Verdict
-
-IsRevoked = Callable[[frozenset[bytes]], Awaitable[bool]]
-"""Whether a certificate with one of these serial numbers was revoked; raises when it cannot be
-known."""
 
 _STALE_RETRIES = 5
 _PUBLIC = "The certificate is not valid for this API."

@@ -14,6 +14,7 @@ import ssl
 from collections.abc import Callable
 
 from strongroom.kernel.edge_limits import VAULT_HANDSHAKES_MAX
+from strongroom.vault.remote.places import Places
 
 HANDSHAKE_S = 5.0
 _ACCEPT_AGAIN_S = 0.2
@@ -58,7 +59,7 @@ class Gate:
         self._context = context
         self._refuse = refuse
         self._handshake_s = handshake_s
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._places = Places(VAULT_HANDSHAKES_MAX)
 
     async def accept(self, listening: socket.socket) -> None:
         """Accept connections, forever; their handshakes go on side by side."""
@@ -71,19 +72,19 @@ class Gate:
                 _log.warning("cannot accept: %s", error.strerror)
                 await asyncio.sleep(_ACCEPT_AGAIN_S)
                 continue
-            if len(self._tasks) >= VAULT_HANDSHAKES_MAX:
-                self._refuse("unknown", "handshakes", _address(connection))
-                connection.close()
-                continue
-            task = loop.create_task(self._admit(connection))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            lost = self._places.take(
+                loop.create_task(self._admit(connection)), _address(connection)
+            )
+            if lost is not None:
+                self._refuse("unknown", "handshakes", lost)
+            await asyncio.sleep(0)  # a queue of connections holds nobody else up
 
     async def close(self) -> None:
         """End the handshakes under way."""
-        for task in self._tasks:
+        tasks = self._places.tasks
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _admit(self, connection: socket.socket) -> None:
         address = _address(connection)
@@ -100,6 +101,9 @@ class Gate:
             connection.close()
         except (OSError, TimeoutError):
             connection.close()  # hung up, or too slow
+        except asyncio.CancelledError:
+            connection.close()
+            raise
 
 
 def reason_of(error: ssl.SSLError) -> str:

@@ -29,6 +29,7 @@ from strongroom.kernel.secret import Secret
 from strongroom.keys.certificates import Joining, Signed, Trust, pem_of, read_token, sign_return
 from strongroom.vault.remote import errors
 from strongroom.vault.remote.gate import Refuse
+from strongroom.vault.remote.places import Places
 from strongroom.vault.remote.tls import (
     JOIN_ALPN,
     Files,
@@ -92,7 +93,7 @@ class JoinHost:
         self.trust = trust
         self.trust_domain = trust_domain
         self.refuse = refuse
-        self.tasks: set[asyncio.Task[None]] = set()
+        self.places = Places(JOIN_CONNECTIONS_MAX)
 
     def connection(self) -> asyncio.Protocol:
         """Return the protocol of a new connection."""
@@ -101,26 +102,24 @@ class JoinHost:
 
     async def drain(self, timeout_s: float) -> None:
         """Let exchanges under way end."""
-        if self.tasks:
-            await asyncio.wait(self.tasks, timeout=min(timeout_s, JOIN_TIMEOUT_S))
-        for task in self.tasks:
+        tasks = self.places.tasks
+        if tasks:
+            await asyncio.wait(tasks, timeout=min(timeout_s, JOIN_TIMEOUT_S))
+        for task in tasks:
             task.cancel()
 
     async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         address = str((writer.get_extra_info("peername") or ("",))[0])
-        if task is None or len(self.tasks) >= JOIN_CONNECTIONS_MAX:
-            self.refuse("unknown", "connections", address)
-            writer.transport.abort()
-            return
-        self.tasks.add(task)
+        lost = None if task is None else self.places.take(task, address)
+        if lost is not None:
+            self.refuse("unknown", "connections", lost)
         try:
             async with asyncio.timeout(JOIN_TIMEOUT_S):
                 await self._serve(reader, writer, address)
         except (OSError, TimeoutError, ValueError, asyncio.IncompleteReadError):
             pass  # hung up, too slow, or a line without end
         finally:
-            self.tasks.discard(task)
             with suppress(OSError):
                 writer.close()
 
