@@ -359,6 +359,24 @@ def test_powerful_keys_are_not_made_alone(role: str, alone: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    ("context", "alone"),
+    [
+        ({"role": "operator-read", "administrators": 5}, True),
+        ({"role": "operator-admin", "administrators": 1}, True),
+        ({"role": "operator-admin", "administrators": 2}, False),
+        ({"role": "operator-admin"}, False),
+    ],
+)
+def test_administrators_are_not_made_alone(context: dict[str, str | int], alone: bool) -> None:
+    live = Authorizer(mode="live")
+    who = caller("operator-admin", mode="live", merchant=None, break_glass=True)
+    for action, approvals in itertools.product(("operator:invite", "operator:change_role"), (0, 1)):
+        given = {**context, "approvals": approvals}
+        found = live.explain(who, action=action, merchant=None, context=given)
+        assert found.decision.allowed is (alone or approvals == 1), action
+
+
+@pytest.mark.parametrize(
     ("amount", "alone_up_to", "alone"),
     [(500, 500, True), (501, 500, False), (1, 0, False), (2**40, None, True), (None, None, False)],
 )

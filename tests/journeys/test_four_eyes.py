@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import html
+import json
+import re
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from strongroom.access.break_glass import purpose_of
 from strongroom.app.console import console_origin
+from strongroom.console.cookies import DEVICE, SESSION
 from strongroom.identity import KeyKind, KeySpec
 from strongroom.identity.operators import RelyingParty, new_device
 from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.secret import Secret
+from tests.cli.support import strongroom
+from tests.console.support import Raw
 from tests.support.authenticator import Authenticator
 from tests.support.pay import card, new_key, pay
 from tests.support.stack import Answer, Stack
@@ -90,6 +98,23 @@ class Person:
 
         return str(self.stack.admin(work))
 
+    def invites(self, login: str, **fields: str) -> str:
+        """Invite an administrator in the console; return what happened, or the request for it."""
+        origin = self.passkey.origin
+        raw = Raw(SimpleNamespace(port=urlsplit(self.stack.url).port, origin=origin))  # type: ignore[arg-type]
+        raw.cookies = {SESSION: self.token.reveal(), DEVICE: self.device.reveal()}
+        page = raw.get("/console/operators").text
+        form = {"login": login, "name": login.title(), "role": "operator-admin", **fields}
+        form["form_token"] = _found(r'name="form_token" value="([^"]+)"', page)
+        asked = raw.post("/console/operators/invite", form).text
+        options = json.loads(html.unescape(_found(r'data-options="([^"]+)"', asked)))
+        form["ticket"] = _found(r'name="ticket" value="([^"]+)"', asked)
+        form["response"] = self.passkey.get(options).decode()
+        done = raw.post("/console/operators/invite", form)
+        if done.status == 303:
+            return str(done.getheader("location")).removeprefix("/console/approvals/")
+        return "invited" if "sri_" in done.text else _found(r"<code>([a-z_]+)</code>", done.text)
+
     def call(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
         named = {"Strongroom-Merchant": self.stack.merchant, **headers}
         return self.stack.call(method, path, body, key=self.key, headers=named)
@@ -98,6 +123,12 @@ class Person:
 @pytest.fixture(scope="module")
 def people(guarded: Stack) -> tuple[Person, Person]:
     return Person(guarded, "alice"), Person(guarded, "bob")
+
+
+def _found(pattern: str, text: str) -> str:
+    match = re.search(pattern, text)
+    assert match is not None, text
+    return match[1]
 
 
 def code(answer: Answer) -> tuple[int, str]:
@@ -214,6 +245,35 @@ def test_in_an_emergency_one_is_enough_and_everything_is_written_down(
     ]
     acts = {e["request"]: e["facts"] for e in entries if e["action"] == "access:break_glass:act"}
     assert acts[answer.headers["request-id"]]["action"] == "token:reveal"
+
+
+def test_nobody_makes_an_administrator_alone(guarded: Stack, people: tuple[Person, Person]) -> None:
+    alice, bob = people
+    reader = ("operators", "invite", "rita", "--name=Rita", "--role=operator-read")
+    assert strongroom(*reader, data_dir=guarded.data_dir).code == 0
+    invite = ("operators", "invite", "mallory", "--name=Mallory", "--role=operator-admin")
+    promote = ("operators", "role", "rita", "operator-admin")
+    rita = strongroom("operators", "show", "rita", "--json", data_dir=guarded.data_dir).json["id"]
+    role = {"role": "operator-admin"}
+    for words, action, resource, parameters in (
+        (invite, "operator:invite", "operator", {"login": "mallory", "name": "Mallory", **role}),
+        (promote, "operator:change_role", rita, role),
+    ):
+        alone = strongroom(*words, data_dir=guarded.data_dir)
+        assert "(approval_required)" in alone.err, alone.out + alone.err
+        approval = strongroom(
+            "access-approvals", "request", action, f"--resource={resource}", "--reason=new",
+            f"--parameters={json.dumps(parameters)}", "--json", data_dir=guarded.data_dir,
+        ).json["id"]  # fmt: skip
+        assert [person.decides(approval) for person in people] == ["open", "approved"]
+        done = strongroom(*words, f"--approval={approval}", data_dir=guarded.data_dir)
+        assert done.code == 0, done.err
+    asked = alice.invites("mona")
+    assert alice.decides(asked) == "approval_own"
+    assert bob.decides(asked) == "approved"
+    assert alice.invites("mina", approval=asked) == "approval_mismatch"
+    assert alice.invites("mona", approval=asked) == "invited"
+    assert alice.invites("mona", approval=asked) == "approval_used"
 
 
 def _until(call: Callable[[], Answer]) -> Answer:

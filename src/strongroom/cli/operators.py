@@ -10,9 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from strongroom.cli.command import DEFAULT_DATA_DIR, OK, AsJson, DataDir, command, group, operator
+from strongroom.cli.four_eyes import Approval, approved
 
 if TYPE_CHECKING:
+    from strongroom.access.approvals import Parameter
     from strongroom.app import House
+    from strongroom.cli.installation import Permit
+    from strongroom.identity import Principal
     from strongroom.identity.operators import OperatorView
     from strongroom.kernel.secret import Secret
 
@@ -47,6 +51,7 @@ def invite(
     name: Annotated[str, typer.Option("--name", help="The person's name.")],
     as_role: Annotated[Role, typer.Option("--role", help="What the person may do.")],
     out: Out = None,
+    approval: Approval = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: AsJson = False,
 ) -> int:
@@ -55,7 +60,32 @@ def invite(
     async def work(house: House, actor: str) -> Any:
         return await house.operators.accounts.invite(login, name=name, role=as_role, actor=actor)
 
-    return _invited(data_dir, work, out, as_json=as_json)
+    async def permit(house: House, who: Principal) -> None:
+        described: dict[str, Parameter] = {"login": login, "name": name, "role": as_role}
+        await _permit(house, who, "operator:invite", "operator", described, approval)
+
+    return _invited(data_dir, work, out, permit=permit, as_json=as_json)
+
+
+async def _permit(
+    house: House,
+    who: Principal,
+    action: str,
+    resource: str,
+    described: dict[str, Parameter],
+    approval: str | None,
+) -> None:
+    """Let a person be given a role, alone or with another person's approval."""
+    administrators = await house.operators.accounts.administrators()
+    pass_on = approved(
+        action,
+        merchant=None,
+        resource=resource,
+        parameters=described,
+        context={"role": str(described["role"]), "administrators": administrators},
+        approval=approval,
+    )
+    await pass_on(house, who)
 
 
 def invite_again(
@@ -79,6 +109,7 @@ def _invited(
     out: Path | None,
     *,
     as_json: bool,
+    permit: Permit | None = None,
 ) -> int:
     from strongroom.cli.installation import in_house
 
@@ -88,7 +119,7 @@ def _invited(
     async def located(house: House, actor: str) -> Any:
         return await work(house, actor), house.settings.public_url
 
-    (view, code), url = in_house(data_dir, located)
+    (view, code), url = in_house(data_dir, located, permit=permit)
     _hand_out(view, code, url, out, as_json=as_json)
     return OK
 
@@ -167,6 +198,7 @@ def show(who: Who, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False
 def role(
     who: Who,
     to_role: Annotated[Role, typer.Argument(help="What the person may do from now on.")],
+    approval: Approval = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: AsJson = False,
 ) -> int:
@@ -175,7 +207,12 @@ def role(
     async def work(house: House, actor: str, found: OperatorView) -> Any:
         return await house.operators.accounts.set_role(found.id, to_role, actor=actor)
 
-    return _done(data_dir, who, work, "{0.login} is {0.role}.", as_json=as_json)
+    async def permit(house: House, by: Principal) -> None:
+        found = await house.operators.accounts.show(who)
+        await _permit(house, by, "operator:change_role", found.id, {"role": to_role}, approval)
+
+    told = "{0.login} is {0.role}."
+    return _done(data_dir, who, work, told, permit=permit, as_json=as_json)
 
 
 def leave(
@@ -296,6 +333,7 @@ def _done(
     told: str,
     *,
     as_json: bool,
+    permit: Permit | None = None,
 ) -> int:
     """Do something to one person's account and say so."""
     from strongroom.cli.installation import in_house
@@ -304,6 +342,6 @@ def _done(
     async def found(house: House, actor: str) -> Any:
         return await work(house, actor, await house.operators.accounts.show(who))
 
-    result = in_house(data_dir, found)
+    result = in_house(data_dir, found, permit=permit)
     emit(result, lambda to: to.print(clean(told.format(result))), as_json=as_json)
     return OK

@@ -91,6 +91,14 @@ ASKS: dict[str, Ask] = {
         parameters={"role": _TEXT, "jwks_sha256": _TEXT},
         context=("role",),
     ),
+    "operator:invite": Ask(
+        resource="operator",
+        parameters={"login": _TEXT, "name": _TEXT, "role": _TEXT},
+        context=("role",),
+    ),
+    "operator:change_role": Ask(
+        resource="the account", parameters={"role": _TEXT}, context=("role",)
+    ),
     "merchant:resume": Ask(resource="the merchant", parameters={}),
 }
 """Action → its description. Bulk grants and exports wait for two custodians instead."""

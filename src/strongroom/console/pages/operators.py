@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
+from strongroom.access.approvals import Deed
 from strongroom.console import errors
 from strongroom.console.confirm import PROOF, confirmed
-from strongroom.console.model import Reply
+from strongroom.console.model import Reply, redirect
 from strongroom.console.page import LINE, ROOT, Page, Visit
+from strongroom.kernel.errors import StrongroomError
 
 _HERE = ROOT + "/operators"
 _ROLES: dict[str, Literal["operator-read", "operator-admin"]] = {
@@ -27,7 +29,7 @@ async def listed(visit: Visit) -> Reply:
 
 
 async def invite(visit: Visit) -> Reply:
-    """Make an account for somebody and show its code, once."""
+    """Make an account for somebody and show its code, once; ask another person if need be."""
     login, name = visit.get("login"), visit.get("name")
     role = _ROLES.get(visit.get("role"))
     if role is None:
@@ -37,6 +39,24 @@ async def invite(visit: Visit) -> Reply:
     )
     if isinstance(proof, Reply):
         return proof
+    deed = await _deed(visit, role)
+    approvals = visit.services.approvals
+    try:
+        await approvals.guard(deed, principal=visit.visitor, approval=visit.get("approval") or None)
+    except StrongroomError as error:
+        if error.code != "approval_required":
+            raise
+        asked = await approvals.request(
+            visit.visitor,
+            action=deed.action,
+            merchant=None,
+            resource=deed.resource,
+            parameters=deed.parameters,
+            reason="asked in the console",
+            request=visit.request,
+            source=visit.source,
+        )
+        return redirect(f"{ROOT}/approvals/{asked.id}")
     view, code = await visit.services.operators.accounts.invite(
         login, name=name, role=role, actor=visit.visitor.id
     )
@@ -48,6 +68,22 @@ async def invite(visit: Visit) -> Reply:
     )
 
 
+async def _deed(visit: Visit, role: str) -> Deed:
+    """Return the invitation as whoever approves it sees it."""
+    return Deed(
+        action="operator:invite",
+        merchant=None,
+        resource="operator",
+        parameters={"login": visit.get("login"), "name": visit.get("name"), "role": role},
+        context={
+            "role": role,
+            "administrators": await visit.services.operators.accounts.administrators(),
+        },
+        request=visit.request,
+        source=visit.source,
+    )
+
+
 PAGES = (
     Page(method="GET", path=_HERE, action="operator:list", handler=listed),
     Page(
@@ -55,7 +91,7 @@ PAGES = (
         path=_HERE + "/invite",
         action="operator:invite",
         handler=invite,
-        fields={"login": 64, "name": LINE, "role": 20, **PROOF},
+        fields={"login": 64, "name": LINE, "role": 20, "approval": 40, **PROOF},
         confirmed=True,
     ),
 )

@@ -119,6 +119,10 @@ class Accounts:
                 raise
             return False
 
+    async def administrators(self) -> int:
+        """Return how many people can administer now."""
+        return await records.other_admins(self._context.database, NIL_UUID)
+
     async def set_role(self, operator: str, role: OperatorRole, *, actor: str) -> OperatorView:
         """Give a person another role; their sessions end, and keys that could do more than it.
 
