@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from strongroom.identity import Principal, PrincipalKind
+from strongroom.kernel.decided import decided, run_under
 from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.ids import new_id
 from strongroom.storage import Database
@@ -371,7 +372,10 @@ async def test_guard_takes_an_approval_only_where_one_is_needed(office: Office) 
         id=new_id("key"), kind=PrincipalKind.MERCHANT, merchant=MERCHANT, mode="live",
         roles=("service-reveal",),
     )  # fmt: skip
+    run_under(None)
     assert await guard(deed, principal=service, approval=None) == PURPOSE
+    under = decided()
+    assert under is not None and under.policy == "service-reveal", "its entries name the policy"
     stranger = office.operator(ALICE, roles=("operator-read",))
     assert await refused(guard(deed, principal=stranger, approval=None)) == "permission_denied"
     emergency = office.operator(ALICE, break_glass=True)

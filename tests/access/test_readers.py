@@ -36,6 +36,7 @@ async def login(
 
 
 LOGINS = ("strongroom_read", "strongroom_pay", "postgres")
+PEOPLE = "SELECT count(*) FROM detection.scan_run"
 SEEN = "SELECT DISTINCT merchant_id FROM journal.entry"
 
 
@@ -93,6 +94,9 @@ async def test_a_login_named_after_a_merchant_cannot_name_another(pg: TestDataba
             f"CREATE ROLE {name} LOGIN PASSWORD '{password}' IN ROLE strongroom_read"
         )
         await server.execute(f"GRANT CONNECT ON DATABASE {pg.name} TO {name}")
+        await server.execute(
+            "INSERT INTO detection.scan_run VALUES ('logs', now(), now(), 1, 1, 0)"
+        )
         try:
             async with login(pg, name, user=name, password=password) as reader:
                 assert await seen(reader) == {MINE}
@@ -103,6 +107,9 @@ async def test_a_login_named_after_a_merchant_cannot_name_another(pg: TestDataba
                     assert await seen(reader) == {MINE}
                 await reader.execute("SET ROLE strongroom_read")
                 assert await seen(reader) == {MINE}
+                assert await reader.fetchval(PEOPLE) == 0, "nor who runs the installation"
+            async with login(pg) as report:
+                assert await report.fetchval(PEOPLE) == 1
         finally:
             await server.execute(f"REVOKE CONNECT ON DATABASE {pg.name} FROM {name}")
             await server.execute(f"DROP ROLE {name}")
@@ -147,6 +154,27 @@ async def test_every_tenant_table_that_readers_may_see_is_isolated(pg: TestDatab
         assert [row["name"] for row in rows if not row["on"]] == []
         for row in rows:
             assert re.search(r"merchant_id = .*reader_merchant\(\)", row["condition"]), row["name"]
+
+
+async def test_the_installations_own_tables_are_hidden_from_merchants(pg: TestDatabase) -> None:
+    """All that readers may see and that belongs to no merchant, but what tells nothing of anybody.
+
+    Of the journal without its entries a merchant checks proofs; the schema's versions are public.
+    """
+    async with login(pg, "postgres") as server:
+        rows = await server.fetch(
+            "SELECT n.nspname || '.' || c.relname AS name, "
+            "(SELECT pg_get_expr(polqual, polrelid) FROM pg_policy "
+            "WHERE polrelid = c.oid AND polname = 'readers' AND c.relrowsecurity) AS condition "
+            "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+            "WHERE c.relkind IN ('r', 'p') AND has_any_column_privilege("
+            "'strongroom_read', c.oid, 'SELECT') AND n.nspname NOT IN "
+            "('pg_catalog', 'information_schema', 'meta', 'journal') AND NOT EXISTS ("
+            "SELECT 1 FROM pg_attribute WHERE attrelid = c.oid AND attname = 'merchant_id')"
+        )
+    assert {"iam.operator", "iam.break_glass", "detection.finding"} <= {r["name"] for r in rows}
+    for row in rows:
+        assert "reader_is_merchant" in (row["condition"] or ""), row["name"]
 
 
 async def test_ids_are_read_as_the_program_writes_them(pg: TestDatabase) -> None:

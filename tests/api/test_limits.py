@@ -150,18 +150,16 @@ async def test_an_address_with_refused_credentials_is_shut_out_before_any_look_u
 
 
 @pytest.mark.parametrize(
-    ("code", "retryable", "counted"),
-    [("unauthenticated", False, True), ("merchant_not_found", False, True),
-     ("use_dpop_nonce", False, True), ("storage_unavailable", True, False)],
+    ("code", "counted"),
+    [("unauthenticated", True), ("merchant_not_found", True), ("use_dpop_nonce", True),
+     ("storage_unavailable", False), ("sealed", False)],
 )  # fmt: skip
-async def test_whatever_a_credential_is_refused_for_is_counted(
-    code: str, retryable: bool, counted: bool
-) -> None:
+async def test_whatever_a_credential_is_refused_for_is_counted(code: str, counted: bool) -> None:
     """A good key that names another's merchant would else ask without any limit."""
 
     class Refusing:
         async def authenticate(self, _: object) -> None:
-            raise StrongroomError(code, "No.", retryable=retryable)
+            raise StrongroomError(code, "No.")
 
     private = route(answer, action="payment:read")
     api = house([private], callers=Refusing(), limiter=limiter_of(refused=FEW))

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from strongroom.access import Value
-from strongroom.api import errors, forms, headers, strict
+from strongroom.api import errors, forms, headers, problems, strict
 from strongroom.api.endpoint import Call, Endpoint, Limited, Owner, check_params
 from strongroom.api.headers import RequestHeaders
 from strongroom.identity import Arrival
@@ -59,7 +59,7 @@ async def admit(call: Call, endpoint: Endpoint, arrival: Arrival) -> None:
     try:
         authenticated = await services.callers.authenticate(arrival)
     except StrongroomError as error:
-        if not error.retryable:  # else it cannot be known now, which is no fault of the caller
+        if problems.status_of(error.code) < 500:  # else it cannot be known: no fault of the caller
             await limiter.refused(source)
         raise
     principal = call.principal = await services.break_glass.marked(authenticated.principal)

@@ -145,7 +145,14 @@ async def grants(database: Database) -> list[dict[str, Any]]:
             "table": row["name"],
             "rights": row["rights"] or "",
             "columns": row["columns"] or "",
-            "rows": "one merchant's" if row["narrowed"] else "all",
+            "rows": _rows_of(row["narrowed"]),
         }
         for row in rows
     ]
+
+
+def _rows_of(condition: str | None) -> str:
+    """Return in words which rows a policy leaves to readers."""
+    if condition is None:
+        return "all"
+    return "no merchant's login" if "reader_is_merchant" in condition else "one merchant's"

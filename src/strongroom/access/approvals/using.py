@@ -59,7 +59,7 @@ class Using:
         """Return the context in which policies permit a deed, with an approval if it takes one."""
         plain = dict(deed.context)
         if self._permits(principal, deed, plain):
-            return plain
+            return self._check(principal, deed, plain)  # what is done stands under it
         if not self._permits(principal, deed, {**plain, "approvals": decide.APPROVALS_MAX}):
             self._check(principal, deed, plain)
         if approval is None:
