@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -13,7 +14,7 @@ from strongroom.api.endpoint import Call, Endpoint, Limited, Reply
 from strongroom.api.limiting import fields
 from strongroom.app.limit_settings import LimitSettings, quota, routes, rule
 from strongroom.app.limiting import limits
-from strongroom.identity import Principal, PrincipalKind
+from strongroom.identity import Authenticated, Principal, PrincipalKind
 from strongroom.kernel.errors import StrongroomError
 from strongroom.storage.counters import Leases, LocalCounters, Rule, Spent
 from tests.api.edge import Client, house, limiter_of, route
@@ -26,6 +27,14 @@ async def answer(call: Call) -> Reply:
 
 
 ROUTE = route(answer)
+
+
+class Dripping(Client):
+    """Sends a body that never ends."""
+
+    async def _receive(self) -> dict[str, Any]:
+        await asyncio.Event().wait()
+        return {}
 
 
 def merchant(number: int = 1, *, role: str = "merchant-backend", key: int = 1) -> Principal:
@@ -170,13 +179,57 @@ async def test_whatever_a_credential_is_refused_for_is_counted(code: str, counte
 def test_one_merchant_cannot_take_every_place() -> None:
     rules = limits(LimitSettings(merchant_at_once=2))
     counted = Limiter(Leases(LocalCounters()), rules, metrics=Metrics())
-    counted.enter("mer_1")
-    counted.enter("mer_1")
+    places = counted.enter(merchant(1), "192.0.2.1")
+    counted.enter(merchant(1, key=2), "192.0.2.2")
     with pytest.raises(StrongroomError, match="too_many_at_once"):
-        counted.enter("mer_1")
-    counted.enter("mer_2")
-    counted.leave("mer_1")
-    counted.enter("mer_1")
+        counted.enter(merchant(1), "192.0.2.3")
+    counted.enter(merchant(2), "192.0.2.1")
+    counted.leave(places)
+    counted.enter(merchant(1), "192.0.2.1")
+
+
+async def test_bodies_that_drip_in_from_strangers_leave_room_for_keys() -> None:
+    """Anybody may send an event, or holds a publishable key: neither takes every place."""
+
+    class Known:
+        async def authenticate(self, _: object) -> Authenticated:
+            return Authenticated(principal=merchant())
+
+    class Allowing:
+        def check_any(self, *_: object, **__: object) -> None:
+            return None
+
+    event = route(answer, "/event", method="POST", raw=True, limited=Limited.EVENTS)
+    private = route(answer, action="payment:read")
+    counted = limiter_of()
+    api = house([event, private], callers=Known(), authorizer=Allowing(), limiter=counted)
+    dripping = [asyncio.create_task(Dripping(api).call("POST", "/event")) for _ in range(64)]
+    await asyncio.sleep(0)
+    assert (await Client(api).call("POST", "/event")).code == "too_many_at_once"
+    assert (await Client(api).call("GET", "/x")).status == 200
+    for number in range(1, 600):
+        with suppress(StrongroomError):
+            counted.enter(None, f"2001:db8:0:{number:x}::1")
+    with pytest.raises(StrongroomError, match="too_many_at_once"):
+        counted.enter(merchant(role="merchant-publishable"), "192.0.2.1")
+    counted.enter(merchant(), "192.0.2.1")
+    for task in dripping:
+        task.cancel()
+    await asyncio.gather(*dripping, return_exceptions=True)
+    assert (await Client(api).call("GET", "/x")).status == 200
+
+
+async def test_a_publishable_key_leaves_half_of_its_merchants_places() -> None:
+    counted = Limiter(
+        Leases(LocalCounters()), limits(LimitSettings(merchant_at_once=4)), metrics=Metrics()
+    )
+    open_key = merchant(role="merchant-publishable")
+    for number in range(2):
+        counted.enter(open_key, f"192.0.2.{number}")
+    with pytest.raises(StrongroomError, match="too_many_at_once"):
+        counted.enter(open_key, "192.0.2.9")
+    for _ in range(4):
+        counted.enter(merchant(), "192.0.2.9")
 
 
 async def test_a_crowd_at_the_door_passes_exactly_as_many_as_may() -> None:

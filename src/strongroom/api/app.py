@@ -165,8 +165,7 @@ class Api:
         try:
             return await self._admitted(exchange, call, endpoint, found, scope, receive)
         finally:
-            if call.inside is not None:
-                self._services.limiter.leave(call.inside)
+            self._services.limiter.leave(call.inside)
 
     async def _admitted(
         self,

@@ -98,11 +98,11 @@ class Limiter(Protocol):
         """Count a request and return the tightest limit that it passed."""
         ...
 
-    def enter(self, merchant: str) -> None:
-        """Count a request under way."""
+    def enter(self, principal: Principal | None, source: str) -> tuple[str, ...]:
+        """Count a request under way and return the places that it takes."""
         ...
 
-    def leave(self, merchant: str) -> None:
+    def leave(self, places: Iterable[str]) -> None:
         """Count a request that ended."""
         ...
 
@@ -186,7 +186,7 @@ class Call:
         self.content_digest: bytes | None = None
         self.arrival: Arrival | None = None
         self.limit: Spent | None = None
-        self.inside: str | None = None
+        self.inside: tuple[str, ...] = ()
         self.approval: str | None = None
         self.granted: Mapping[str, Value] = {}
         self.headers: Mapping[str, str] = {}

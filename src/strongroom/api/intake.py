@@ -53,6 +53,7 @@ async def admit(call: Call, endpoint: Endpoint, arrival: Arrival) -> None:
     if endpoint.public:
         if endpoint.limited is not Limited.NOT:
             call.limit = await limiter.admit(None, endpoint, source)
+            call.inside = limiter.enter(None, source)
         check_params(call.params)
         return
     limiter.check_address(source)
@@ -65,9 +66,7 @@ async def admit(call: Call, endpoint: Endpoint, arrival: Arrival) -> None:
     principal = call.principal = await services.break_glass.marked(authenticated.principal)
     call.content_digest = authenticated.content_digest
     call.limit = await limiter.admit(principal, endpoint, source)
-    if principal.merchant is not None:
-        limiter.enter(principal.merchant)
-        call.inside = principal.merchant
+    call.inside = limiter.enter(principal, source)
     merchant = None if endpoint.owner is Owner.INSTALLATION else principal.merchant
     if merchant is None and endpoint.owner is Owner.MERCHANT:
         raise errors.merchant_required()

@@ -18,6 +18,7 @@ from strongroom.api import errors
 from strongroom.api.endpoint import Endpoint, Limited
 from strongroom.api.metrics import Metrics
 from strongroom.identity import Principal, Refusals, Refused
+from strongroom.kernel.edge_limits import ADDRESS_AT_ONCE_MAX, OPEN_AT_ONCE_MAX
 from strongroom.kernel.errors import StrongroomError
 from strongroom.storage.counters import Leases, Rule, Spent
 
@@ -96,25 +97,43 @@ class Limiter:
             )
         return spent
 
-    def enter(self, merchant: str) -> None:
-        """Count a request under way; `leave` must follow.
+    def enter(self, principal: Principal | None, source: str) -> tuple[str, ...]:
+        """Count a request under way; returns its places, which `leave` must be given.
 
         Raises:
             StrongroomError: `too_many_at_once`.
         """
-        under_way = self._at_once.get(merchant, 0)
-        if under_way >= self._limits.merchant_at_once:
+        places = self._places(principal, source)
+        if any(self._at_once.get(place, 0) >= most for place, most in places.items()):
             self._metrics.limited("at_once")
             raise errors.too_many_at_once()
-        self._at_once[merchant] = under_way + 1
+        for place in places:
+            self._at_once[place] = self._at_once.get(place, 0) + 1
+        return tuple(places)
 
-    def leave(self, merchant: str) -> None:
+    def leave(self, places: Iterable[str]) -> None:
         """Count a request that ended."""
-        left = self._at_once[merchant] - 1
-        if left:
-            self._at_once[merchant] = left
-        else:
-            del self._at_once[merchant]
+        for place in places:
+            left = self._at_once[place] - 1
+            if left:
+                self._at_once[place] = left
+            else:
+                del self._at_once[place]
+
+    def _places(self, principal: Principal | None, source: str) -> dict[str, int]:
+        """Return what a request under way takes a place of, and how many there are of each.
+
+        What anybody may send, who could let it drip in from many addresses, leaves half of the
+        process, and of the merchant, to those who have a secret.
+        """
+        merchant = None if principal is None else principal.merchant
+        most = self._limits.merchant_at_once
+        if principal is not None and _PUBLISHABLE not in principal.roles:
+            return {} if merchant is None else {merchant: most}
+        places = {} if merchant is None else {f"{merchant} in the open": max(1, most // 2)}
+        places["open"] = OPEN_AT_ONCE_MAX
+        places[f"address {_network(source)}"] = ADDRESS_AT_ONCE_MAX
+        return places
 
     def _wants(
         self, principal: Principal | None, endpoint: Endpoint, source: str

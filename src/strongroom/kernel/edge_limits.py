@@ -128,6 +128,13 @@ SOURCE_CONNECTIONS_MAX = 512
 CONNECTIONS_MAX = 10_000
 """Connections to one process: each costs some 50 kB while it is served."""
 
+ADDRESS_AT_ONCE_MAX = 64
+"""Requests under way in one process that one address (IPv6: one /64) may have without a secret."""
+
+OPEN_AT_ONCE_MAX = 512
+"""The same from all addresses: half of what a process takes, so that slow bodies from anywhere
+leave room for those who have a secret."""
+
 DESCRIPTORS_KEPT = 256
 """Descriptors that connections never take: databases, gateways, files."""
 
