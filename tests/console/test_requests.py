@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import re
+import socket
+import time
+from contextlib import ExitStack
+from select import select
 from typing import Any
 
 import pytest
 
 from strongroom.access import PUBLIC
+from strongroom.app.console import HouseFront
 from strongroom.console.page import Page
 from strongroom.console.pages import PAGES
 from strongroom.kernel.errors import StrongroomError
+from strongroom.storage.counters import Leases, LocalCounters
 from tests.console.support import Raw, Site
 
 _TOKEN = re.compile(r'name="form_token" value="([A-Za-z0-9_-]+)"')
@@ -186,6 +192,44 @@ def test_no_page_but_the_public_ones_answers_a_stranger(raw: Raw) -> None:
         form = {"form_token": token}
         answer = raw.get(path) if page.method == "GET" else raw.post(path, form)
         assert (answer.status, answer.getheader("location")) == (303, "/console/sign-in"), path
+
+
+def _dripping(site: Site, raw: Raw, path: str) -> socket.socket:
+    """Send the head of a form, and none of its body."""
+    line = socket.create_connection(("127.0.0.1", site.port), timeout=4)
+    cookies = "; ".join(f"{name}={value}" for name, value in raw.cookies.items())
+    line.sendall(
+        f"POST {path} HTTP/1.1\r\nHost: {raw.host}\r\nOrigin: {site.origin}\r\n"
+        f"Sec-Fetch-Site: same-origin\r\nCookie: {cookies}\r\nContent-Length: 100\r\n"
+        "Content-Type: application/x-www-form-urlencoded\r\n\r\n".encode()
+    )
+    return line
+
+
+def test_forms_that_drip_in_keep_nobody_out(site: Site, raw: Raw) -> None:
+    token = begin(raw)
+    with _dripping(site, raw, "/console/operators/invite") as line:
+        assert b" 303 " in line.recv(4096), "a stranger's form is not waited for"
+    with ExitStack() as stack:
+        lines = [stack.enter_context(_dripping(site, raw, "/console/sign-in")) for _ in range(9)]
+        waiting, _, _ = select(lines, [], [], 2)
+        assert len(waiting) == 1 and b" 503 " in waiting[0].recv(4096)
+        assert raw.get("/console/sign-in").status == 200
+    for _ in range(20):
+        answer = raw.post("/console/sign-in", {"form_token": token, "login": "ada"})
+        if answer.status == 200:
+            break
+        time.sleep(0.1)
+    assert answer.status == 200, "whoever hung up left room"
+
+
+async def test_one_network_has_one_count_of_forms() -> None:
+    front = HouseFront(None, Leases(LocalCounters()))  # type: ignore[arg-type]
+    for number in range(120):
+        await front.admit(f"2001:db8::{number:x}")
+    with pytest.raises(StrongroomError, match="rate_limited"):
+        await front.admit("2001:db8::ffff")
+    assert await front.admit("2001:db8:0:1::1") == "2001:db8:0:1::/64"
 
 
 async def _nothing(_: Any) -> Any:

@@ -64,7 +64,7 @@ OWN: dict[str, set[str]] = {
     },
     "kernel": {
         "canonical", "clock", "conditions", "decided", "edge_limits", "escape", "ids", "limits",
-        "money", "ports", "screen", "secret",
+        "money", "networks", "ports", "screen", "secret",
     },
     "keys": {
         "anchor", "cache", "ceremony", "certificates", "client_keys", "custody", "desk",

@@ -7,7 +7,6 @@ and single routes. Answers say what is left in the fields of the IETF's RateLimi
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from hashlib import blake2b
@@ -20,11 +19,10 @@ from strongroom.api.metrics import Metrics
 from strongroom.identity import Principal, Refusals, Refused
 from strongroom.kernel.edge_limits import ADDRESS_AT_ONCE_MAX, OPEN_AT_ONCE_MAX
 from strongroom.kernel.errors import StrongroomError
+from strongroom.kernel.networks import network_of
 from strongroom.storage.counters import Leases, Rule, Spent
 
 _PUBLISHABLE = "merchant-publishable"
-_V6_PREFIX = 64
-"""One customer of a provider has at least so much of IPv6: single addresses mean nothing there."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,13 +73,13 @@ class Limiter:
         Raises:
             StrongroomError: `rate_limited`.
         """
-        wait_s = self._leases.blocked(_key("refused", _network(source)))
+        wait_s = self._leases.blocked(_key("refused", network_of(source)))
         if wait_s > 0:
             raise self._refuse(self._limits.refused, wait_s, route="any", source=source)
 
     async def refused(self, source: str) -> None:
         """Count a credential that was refused."""
-        await self._leases.spend([(_key("refused", _network(source)), self._limits.refused)])
+        await self._leases.spend([(_key("refused", network_of(source)), self._limits.refused)])
 
     async def admit(self, principal: Principal | None, endpoint: Endpoint, source: str) -> Spent:
         """Count a request; returns the tightest limit that it passed.
@@ -132,7 +130,7 @@ class Limiter:
             return {} if merchant is None else {merchant: most}
         places = {} if merchant is None else {f"{merchant} in the open": max(1, most // 2)}
         places["open"] = OPEN_AT_ONCE_MAX
-        places[f"address {_network(source)}"] = ADDRESS_AT_ONCE_MAX
+        places[f"address {network_of(source)}"] = ADDRESS_AT_ONCE_MAX
         return places
 
     def _wants(
@@ -141,8 +139,8 @@ class Limiter:
         limits, wants = self._limits, []
         if principal is None:
             rule = limits.events if endpoint.limited is Limited.EVENTS else limits.address
-            wants.append((_key(rule.name, _network(source)), rule))
-            who = _network(source)
+            wants.append((_key(rule.name, network_of(source)), rule))
+            who = network_of(source)
         else:
             who = principal.id
             wants.append((_key("key", who), limits.key))
@@ -151,7 +149,7 @@ class Limiter:
             if principal.merchant is not None and principal.kind != "operator":
                 wants += self._of_merchant(principal.merchant)
             if _PUBLISHABLE in principal.roles:
-                wants.append((_key("address", _network(source)), limits.address))
+                wants.append((_key("address", network_of(source)), limits.address))
         rule_of_route = limits.routes.get(f"{endpoint.method} {endpoint.path}")
         if rule_of_route is not None:
             name = f"route {endpoint.method} {endpoint.path}"
@@ -214,17 +212,3 @@ def _policy(rule: Rule) -> bytes:
 @lru_cache(maxsize=8_192)
 def _key(name: str, subject: str) -> bytes:
     return blake2b(f"{name}\x00{subject}".encode(), digest_size=16).digest()
-
-
-@lru_cache(maxsize=8_192)
-def _network(source: str) -> str:
-    """Return whom an address stands for: itself, or its /64 in IPv6."""
-    try:
-        address = ipaddress.ip_address(source.partition("%")[0])
-    except ValueError:
-        return source
-    if isinstance(address, ipaddress.IPv4Address):
-        return str(address)
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(ipaddress.ip_network((address, _V6_PREFIX), strict=False))

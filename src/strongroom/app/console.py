@@ -13,6 +13,7 @@ from strongroom.console import Console, ConsoleSettings, Services, Told
 from strongroom.identity.oidc import Oidc, OidcSpec
 from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.limits import DRAIN_TIMEOUT_S
+from strongroom.kernel.networks import network_of
 from strongroom.outbound import Client, Policy
 from strongroom.storage.counters import Leases, Rule
 
@@ -104,9 +105,10 @@ class HouseFront:
         """Return the address that a request comes from."""
         return self._api.source_of(scope)
 
-    async def admit(self, source: str) -> None:
+    async def admit(self, source: str) -> str:
         """Count a form that somebody unknown sends; raises `rate_limited`."""
-        key = blake2b(b"console\0" + source.encode(), digest_size=16).digest()
+        whom = network_of(source)
+        key = blake2b(b"console\0" + whom.encode(), digest_size=16).digest()
         spent = await self._leases.spend([(key, _STRANGERS)])
         if not spent.allowed:
             raise StrongroomError(
@@ -115,6 +117,7 @@ class HouseFront:
                 retryable=True,
                 retry_after_s=max(1, int(spent.wait_s)),
             )
+        return whom
 
     def told(self, error: Exception, *, request: str, route: str) -> Told:
         """Return an error as a visitor may see it; log it when it is our side's fault."""

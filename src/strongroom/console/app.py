@@ -1,12 +1,13 @@
 """The console as an ASGI application: finds the page, checks who sent what, answers with a page.
 
-The order is: host, page, where the browser says it comes from, cookies, form, form token, session,
-permission. Nothing of a form is read for another site, nothing is done for somebody unknown.
+The order is: host, page, where the browser says it comes from, cookies, session, permission, form,
+form token. Nothing of a form is read for another site, nothing is done for somebody unknown.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -19,7 +20,14 @@ from strongroom.console.pages import PAGES
 from strongroom.console.render import Renderer
 from strongroom.identity.operators import new_device
 from strongroom.kernel.clock import SystemClock
-from strongroom.kernel.edge_limits import CONSOLE_CONCURRENCY_MAX, CONSOLE_TIMEOUT_S
+from strongroom.kernel.decided import run_under
+from strongroom.kernel.edge_limits import (
+    CONSOLE_CONCURRENCY_MAX,
+    CONSOLE_FORM_TIMEOUT_S,
+    CONSOLE_STRANGERS_EACH_MAX,
+    CONSOLE_STRANGERS_MAX,
+    CONSOLE_TIMEOUT_S,
+)
 from strongroom.kernel.errors import StrongroomError
 from strongroom.kernel.ids import new_id
 
@@ -49,6 +57,7 @@ class Console:
         self._static = {asset.path: asset for asset in self._renderer.assets.values()}
         self._host = decide.authority_of(settings.origin)
         self._none = asyncio.Event()
+        self._strangers: Counter[str] = Counter()
         self.in_flight = 0
 
     async def idle(self, timeout_s: float) -> bool:
@@ -68,6 +77,7 @@ class Console:
             await send({"type": "websocket.close", "code": 1003})
             return
         request = new_id("req")
+        run_under(None)  # a pipelined request must not inherit what its forerunner was let do
         self.in_flight += 1
         try:
             reply = await self._bounded(scope, receive, request)
@@ -114,15 +124,15 @@ class Console:
         else:
             decide.check_sending(seen, origin=self._settings.origin)
         self._bring(visit, scope)
-        if page.public and method != "GET":
-            await self._front.admit(visit.source)
+        if not page.public and not await self._enter(visit):
+            return redirect(SIGN_IN, cookies.ended())
         if method == "GET":
             raw = scope.get("query_string", b"")
             visit.fields = forms.query(raw, page.fields, lenient=page.lenient)
+        elif page.public:
+            await self._take_from_stranger(visit, seen, receive)
         else:
             await self._take(visit, seen, receive)
-        if not page.public and not await self._enter(visit):
-            return redirect(SIGN_IN, cookies.ended())
         reply = await page.handler(visit)
         return self._with_device(visit, reply)
 
@@ -142,6 +152,25 @@ class Console:
         visit.session = brought.session
         visit.new_device = brought.device is None
         visit.device = brought.device or new_device()
+
+    async def _take_from_stranger(
+        self, visit: Visit, seen: decide.Seen, receive: forms.Receive
+    ) -> None:
+        """Read a form that anybody may send: few at once, and not for long."""
+        whom = await self._front.admit(visit.source)
+        if (
+            self._strangers[whom] >= CONSOLE_STRANGERS_EACH_MAX
+            or self._strangers.total() >= CONSOLE_STRANGERS_MAX
+        ):
+            raise errors.overloaded()
+        self._strangers[whom] += 1
+        try:
+            async with asyncio.timeout(CONSOLE_FORM_TIMEOUT_S):
+                await self._take(visit, seen, receive)
+        finally:
+            self._strangers[whom] -= 1
+            if not self._strangers[whom]:
+                del self._strangers[whom]
 
     async def _take(self, visit: Visit, seen: decide.Seen, receive: forms.Receive) -> None:
         forms.check_media(seen.content_type)

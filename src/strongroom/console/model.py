@@ -41,8 +41,11 @@ class Front(Protocol):
         """Return the address that a request comes from."""
         ...
 
-    async def admit(self, source: str) -> None:
-        """Count a form that somebody unknown sends; raises `rate_limited`."""
+    async def admit(self, source: str) -> str:
+        """Count a form that somebody unknown sends; raises `rate_limited`.
+
+        Returns whom the address stands for: itself, or its /64 in IPv6.
+        """
         ...
 
     def told(self, error: Exception, *, request: str, route: str) -> Told:

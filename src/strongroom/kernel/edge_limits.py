@@ -257,6 +257,14 @@ CONSOLE_QUERY_MAX_BYTES = 4_000
 CONSOLE_CONCURRENCY_MAX = 64
 """People click; a process that makes more pages at once is being flooded."""
 
+CONSOLE_STRANGERS_MAX = 32
+CONSOLE_STRANGERS_EACH_MAX = 8
+"""Forms of people who are not signed in that arrive at once: in all, half of the above, and from
+one address (IPv6: one /64). A form is one packet or two; only those that drip in fill this."""
+
+CONSOLE_FORM_TIMEOUT_S = 5.0
+"""How long such a form may take to arrive."""
+
 CONSOLE_TIMEOUT_S = 20.0
 """A sign-in may wait for an identity provider three times five seconds."""
 
