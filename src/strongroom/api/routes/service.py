@@ -87,6 +87,7 @@ def _public(path: str, summary: str, handler: object, *, always: bool = False) -
         handler=handler,  # type: ignore[arg-type]
         answers={200: HealthAnswer} if always else {200: None},
         always=always,
+        limited=Limited.NOT if always else Limited.ADDRESS,
     )
 
 
