@@ -164,6 +164,12 @@ def test_bytes_in_decimal_beside_a_word_that_ends_in_cid_are_no_card() -> None:
         assert Finder().find((tree % text).encode()) == []
 
 
+def test_two_numbers_side_by_side_are_no_card() -> None:
+    """As in PostgreSQL's postmaster.pid: a key of eight digits and an id of seven."""
+    pairs = ((10478457 + step, 1757000 + step * 3) for step in range(500))
+    assert not any(Finder().find(b"5432\n%d   %d\nready" % pair) for pair in pairs)
+
+
 def test_confidence_grows_with_context() -> None:
     finder = Finder(least="low")
 

@@ -39,7 +39,8 @@ _GROUPINGS = {
 }  # fmt: skip
 """How cards are printed or cut besides groups of four; ISO/IEC 7811-1 leaves it open."""
 
-_EVEN_GROUPS = ({1}, {2}, {8})
+_EVEN_GROUPS = ({1}, {2})
+_HALVES = (8, 8)
 
 
 def speaks_of_cards(name: str) -> bool:
@@ -91,7 +92,9 @@ def _writing(groups: tuple[int, ...]) -> int:
     body, last = set(groups[:-1]), groups[-1]
     if groups in _GROUPINGS or (body == {4} and last <= 4):
         return _GROUPED
-    return 0 if body in _EVEN_GROUPS and last <= max(body) else _ODD_GROUPS
+    if groups == _HALVES or (body in _EVEN_GROUPS and last <= max(body)):
+        return 0
+    return _ODD_GROUPS
 
 
 def _inside_an_id(data: bytes, start: int, end: int, before: bytes, after: bytes) -> bool:
