@@ -30,8 +30,8 @@ OWN: dict[str, set[str]] = {
         "callers", "ceremonies", "certificate_alarms", "certified", "compose", "console",
         "credentials", "databases", "edge", "elsewhere", "four_eyes", "four_eyes_settings",
         "handout", "hosting", "initialize", "joined", "leak_settings", "lifeline",
-        "limit_settings", "limiting", "logs", "oauth", "people", "probing", "provisioning",
-        "readiness", "review_sources", "roots", "sandboxing", "scanning", "sealed_face", "serving",
+        "limit_settings", "limiting", "logs", "oauth", "origin", "people", "probing",
+        "provisioning", "readiness", "review_sources", "roots", "sandboxing", "scanning", "sealed_face", "serving",
         "settings", "share_out", "spire", "supervisor", "trusted", "unsealing", "worker",
         "workload_settings",
     },
@@ -59,12 +59,12 @@ OWN: dict[str, set[str]] = {
         "operators", "refusals", "replays", "signatures", "usage", "workloads",
     },
     "journal": {
-        "audit", "export", "lazy", "note", "offline", "sequencer", "slices", "tree",
+        "audit", "export", "note", "offline", "sequencer", "slices", "tree",
         "verify", "witness",
     },
     "kernel": {
-        "canonical", "clock", "conditions", "decided", "edge_limits", "escape", "ids", "limits",
-        "money", "networks", "ports", "screen", "secret",
+        "canonical", "clock", "conditions", "decided", "edge_limits", "escape", "ids", "lazy",
+        "limits", "money", "networks", "ports", "screen", "secret",
     },
     "keys": {
         "anchor", "cache", "ceremony", "certificates", "client_keys", "custody", "desk",

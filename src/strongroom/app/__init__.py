@@ -5,8 +5,9 @@ Names load when used, so that the supervisor stays small: it needs few of the ro
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from strongroom.kernel.lazy import lazy_door
 
 if TYPE_CHECKING:
     from strongroom.app.compose import House
@@ -47,10 +48,4 @@ __all__ = [
     "write_ready",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = found
-    return found
+__getattr__ = lazy_door(__name__, _HOMES)

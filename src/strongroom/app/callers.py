@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from strongroom.access import ACTIONS
-from strongroom.app.console import console_origin
 from strongroom.app.elsewhere import RemoteHasher, RemoteHashes, hashed
 from strongroom.app.oauth import open_oauth
+from strongroom.app.origin import console_origin
 from strongroom.identity import Callers, Identity
 from strongroom.identity.api_keys import Hashes, Leaks, partner_keys
 from strongroom.identity.oauth import OAuth

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from strongroom.api import Api
+from strongroom.app.origin import LOOPBACK, console_origin
 from strongroom.console import Console, ConsoleSettings, Services, Told
 from strongroom.identity.oidc import Oidc, OidcSpec
 from strongroom.kernel.errors import StrongroomError
@@ -19,45 +20,15 @@ from strongroom.storage.counters import Leases, Rule
 
 if TYPE_CHECKING:
     from strongroom.app.compose import House
-    from strongroom.app.settings import Settings
 
 CONSOLE = "/console"
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _STRANGERS = Rule(name="console", units=60, per_s=60, burst=120)
 """Forms of one address before anybody is signed in: an office behind one address signs in at nine,
 a guesser gets one try a second before the lock of the account even counts."""
 
-_PORTS = {"https": 443, "http": 80}
-
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
-
-def console_origin(settings: Settings) -> str:
-    """Return the one origin of the console, from `console_url` or `public_url`.
-
-    This machine's address becomes its name, because passkeys are bound to names; browsers count
-    `http://localhost` as a secure place, so the console can be tried out without a certificate.
-
-    Raises:
-        StrongroomError: `settings_invalid`.
-    """
-    url = settings.console_url or settings.public_url or "http://localhost:8080"
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        raise _invalid("is no URL") from None
-    host = parts.hostname or ""
-    if parts.scheme not in _PORTS or not host or not host.isascii():
-        raise _invalid("must be https://HOST, in ASCII")
-    if host in _LOOPBACK:
-        host = "localhost"
-    elif parts.scheme != "https" and settings.console_url:
-        raise _invalid("must begin with https://")
-    shown = "" if port in (None, _PORTS[parts.scheme]) else f":{port}"
-    return f"{parts.scheme}://{host}{shown}"
 
 
 def open_oidc(house: House) -> Oidc | None:
@@ -85,7 +56,7 @@ def _policy(spec: OidcSpec, path: Callable[[str], Path], *, live: bool) -> Polic
     """Return where sign-in may go: to the provider's origins and nowhere else."""
     parts = urlsplit(spec.issuer)
     origins = (f"{parts.scheme}://{parts.netloc}", *spec.origins)
-    near = spec.private_network or (not live and parts.hostname in _LOOPBACK)
+    near = spec.private_network or (not live and parts.hostname in LOOPBACK)
     return Policy(
         origins=() if near else origins,
         private_origins=origins if near else (),
@@ -168,7 +139,3 @@ class Faces:
         """Refuse new requests and wait for those under way; True when all of them ended."""
         done = await self.api.drain(timeout_s)
         return await self.console.idle(timeout_s) and done
-
-
-def _invalid(what: str) -> StrongroomError:
-    return StrongroomError("settings_invalid", f"console_url or public_url {what}")

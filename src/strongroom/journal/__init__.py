@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from strongroom.journal.lazy import lazy_door
+from strongroom.kernel.lazy import lazy_door
 
 if TYPE_CHECKING:
     from strongroom.journal.export import export_slice

@@ -2,37 +2,26 @@
 
 Credentials are discoverable and the person is always verified by the device, so a passkey is two
 factors in one. No attestation is asked for: it would tell models of devices and prove nothing that
-we rely on.
+we rely on. The library is large and loaded with the first ceremony: most processes hold none.
 """
 
 from __future__ import annotations
 
 import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import msgspec
-import webauthn
-from webauthn.helpers import bytes_to_base64url, options_to_json_dict
-from webauthn.helpers.cose import COSEAlgorithmIdentifier
-from webauthn.helpers.structs import (
-    AttestationConveyancePreference,
-    AuthenticatorSelectionCriteria,
-    CredentialDeviceType,
-    PublicKeyCredentialDescriptor,
-    ResidentKeyRequirement,
-    UserVerificationRequirement,
-)
 
 from strongroom.identity.operators.model import Asserted, Passkey, RelyingParty
 from strongroom.kernel.edge_limits import CEREMONY_BYTES_MAX, CEREMONY_S
 
-ALGORITHMS = [
-    COSEAlgorithmIdentifier.ECDSA_SHA_256,
-    COSEAlgorithmIdentifier.EDDSA,
-    COSEAlgorithmIdentifier.RSASSA_PKCS1_v1_5_SHA_256,
-]
+if TYPE_CHECKING:
+    from webauthn.helpers.cose import COSEAlgorithmIdentifier
+
+ALGORITHMS = ("ECDSA_SHA_256", "EDDSA", "RSASSA_PKCS1_v1_5_SHA_256")
 """ES256 is what nearly all devices make, EdDSA what newer keys prefer, RS256 what Windows Hello on
 older TPMs has only. Nothing with SHA-1 and nothing rarer: each is code that an attacker reaches."""
 
@@ -62,6 +51,12 @@ class _ClientData(msgspec.Struct, frozen=True):
     topOrigin: str | None = None  # noqa: N815 - the standard's name
 
 
+def _algorithms() -> list[COSEAlgorithmIdentifier]:
+    from webauthn.helpers.cose import COSEAlgorithmIdentifier
+
+    return [COSEAlgorithmIdentifier[name] for name in ALGORITHMS]
+
+
 def sign_in_options(party: RelyingParty, challenge: bytes) -> dict[str, Any]:
     """Return `navigator.credentials.get` options that name no credential: they tell nothing."""
     return _asked(party, challenge, ())
@@ -75,8 +70,15 @@ def proof_options(
 
 
 def _asked(party: RelyingParty, challenge: bytes, ids: Sequence[bytes]) -> dict[str, Any]:
+    from webauthn import generate_authentication_options
+    from webauthn.helpers import options_to_json_dict
+    from webauthn.helpers.structs import (
+        PublicKeyCredentialDescriptor,
+        UserVerificationRequirement,
+    )
+
     return options_to_json_dict(
-        webauthn.generate_authentication_options(
+        generate_authentication_options(
             rp_id=party.id,
             challenge=challenge,
             timeout=_TIMEOUT_MS,
@@ -96,8 +98,18 @@ def creation_options(
     known: Sequence[Passkey],
 ) -> dict[str, Any]:
     """Return `navigator.credentials.create` options for one account."""
+    from webauthn import generate_registration_options
+    from webauthn.helpers import options_to_json_dict
+    from webauthn.helpers.structs import (
+        AttestationConveyancePreference,
+        AuthenticatorSelectionCriteria,
+        PublicKeyCredentialDescriptor,
+        ResidentKeyRequirement,
+        UserVerificationRequirement,
+    )
+
     return options_to_json_dict(
-        webauthn.generate_registration_options(
+        generate_registration_options(
             rp_id=party.id,
             rp_name=party.name,
             user_id=account.bytes,
@@ -113,7 +125,7 @@ def creation_options(
             exclude_credentials=[
                 PublicKeyCredentialDescriptor(id=passkey.credential_id) for passkey in known
             ],
-            supported_pub_key_algs=ALGORITHMS,
+            supported_pub_key_algs=_algorithms(),
         )
     )
 
@@ -128,8 +140,11 @@ def credential_of(response: bytes) -> bytes | None:
         return None
     if not _ID.fullmatch(text):
         return None
-    raw = webauthn.base64url_to_bytes(text)
-    return raw if bytes_to_base64url(raw) == text else None
+    try:
+        raw = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except ValueError:
+        return None
+    return raw if urlsafe_b64encode(raw).rstrip(b"=").decode() == text else None
 
 
 def asserted(
@@ -140,9 +155,13 @@ def asserted(
     The person must have been verified by the device, at our origin and for our id; whether a
     passkey may be synced is fixed at its creation and cannot change.
     """
+    from webauthn import verify_authentication_response
+    from webauthn.helpers import parse_authentication_credential_json
+    from webauthn.helpers.structs import CredentialDeviceType
+
     try:
-        answer = webauthn.helpers.parse_authentication_credential_json(response.decode())
-        found = webauthn.verify_authentication_response(
+        answer = parse_authentication_credential_json(response.decode())
+        found = verify_authentication_response(
             credential=answer,
             expected_challenge=challenge,
             expected_rp_id=party.id,
@@ -189,22 +208,22 @@ def registered(party: RelyingParty, challenge: bytes, response: bytes) -> Regist
     """Return a fresh credential, or None when the answer does not hold."""
     if len(response) > CEREMONY_BYTES_MAX:
         return None
+    from webauthn import verify_registration_response
+    from webauthn.helpers import parse_registration_credential_json
+    from webauthn.helpers.structs import CredentialDeviceType
+
     try:
-        found = webauthn.verify_registration_response(
+        found = verify_registration_response(
             credential=response.decode(),
             expected_challenge=challenge,
             expected_rp_id=party.id,
             expected_origin=party.origin,
             require_user_verification=True,
-            supported_pub_key_algs=ALGORITHMS,
+            supported_pub_key_algs=_algorithms(),
         )
     except Exception:  # noqa: BLE001 - whatever a hostile answer makes a parser raise, it is no
         return None
-    if _is_framed(
-        webauthn.helpers.parse_registration_credential_json(
-            response.decode()
-        ).response.client_data_json
-    ):
+    if _is_framed(parse_registration_credential_json(response.decode()).response.client_data_json):
         return None
     return Registered(
         credential_id=found.credential_id,
