@@ -326,6 +326,18 @@ async def test_an_authority_written_into_the_database_is_not_trusted(face: Face)
         await face.certificates.trust()
 
 
+async def test_a_stranger_asks_a_few_questions_and_no_more(face: Face) -> None:
+    """Each costs reads of the database, and nobody has proved anything yet."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["strongroom-join/1"])
+    reader, writer = await asyncio.open_connection(*face.at, ssl=context)
+    writer.write(b'{"ask":"trust"}\n{"ask":"challenge"}\n' * 50)
+    answers = (await reader.read()).splitlines()
+    assert 2 <= len(answers) <= 4
+    writer.close()
+
+
 async def test_silent_connections_keep_nobody_from_a_certificate(face: Face) -> None:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE

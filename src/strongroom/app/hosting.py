@@ -130,7 +130,7 @@ async def _give_certificates(
             life_s=workload.life_s,
             clock=house.clock,
         ),
-        certificates.trust,
+        house.trust.now,
         trust_domain=house.settings.trust_domain,
         refuse=lambda peer, reason, address: _note(
             refusals, peer, reason, address, action="vault:join:refuse"

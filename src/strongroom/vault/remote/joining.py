@@ -40,6 +40,9 @@ from strongroom.vault.remote.tls import (
 )
 
 _CHALLENGE_BYTES = 32
+_ASKS_MAX = 4
+"""Questions on one connection; an honest exchange has two."""
+
 _log = logging.getLogger("strongroom.vault")
 
 
@@ -127,7 +130,10 @@ class JoinHost:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, address: str
     ) -> None:
         challenge = os.urandom(_CHALLENGE_BYTES)
-        while line := await reader.readline():
+        for _ in range(_ASKS_MAX):
+            line = await reader.readline()
+            if not line:
+                return
             try:
                 asked = _ask.decode(line)
             except (msgspec.DecodeError, RecursionError):
