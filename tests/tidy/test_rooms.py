@@ -31,9 +31,9 @@ OWN: dict[str, set[str]] = {
         "credentials", "databases", "edge", "elsewhere", "four_eyes", "four_eyes_settings",
         "handout", "hosting", "initialize", "joined", "leak_settings", "lifeline",
         "limit_settings", "limiting", "logs", "oauth", "origin", "people", "probing",
-        "provisioning", "readiness", "review_sources", "roots", "sandboxing", "scanning", "sealed_face",
-        "serving", "settings", "share_out", "spire", "supervisor", "trusted", "unsealing", "worker",
-        "workload_settings",
+        "provisioning", "readiness", "review_sources", "roots", "sandboxing", "scanning",
+        "sealed_face", "serving", "settings", "share_out", "spire", "supervisor", "trusted",
+        "unsealing", "worker", "workload_settings",
     },
     "cli": {
         "access", "access_approvals", "access_reviews", "admin", "api_keys", "approvals",
