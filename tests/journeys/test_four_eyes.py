@@ -98,19 +98,22 @@ class Person:
 
         return str(self.stack.admin(work))
 
+    def confirms(self, path: str, form: dict[str, str]) -> tuple[Raw, Any]:
+        """Send a form of the console and its proof; return the browser and the last answer."""
+        place = SimpleNamespace(port=urlsplit(self.stack.url).port, origin=self.passkey.origin)
+        raw = Raw(place)  # type: ignore[arg-type]
+        raw.cookies = {SESSION: self.token.reveal(), DEVICE: self.device.reveal()}
+        token = _found(r'name="form_token" value="([^"]+)"', raw.get("/console").text)
+        form = {**form, "form_token": token}
+        asked = raw.post(path, form).text
+        form["ticket"] = _found(r'name="ticket" value="([^"]+)"', asked)
+        form["response"] = self.passkey.get(_options(asked)).decode()
+        return raw, raw.post(path, form)
+
     def invites(self, login: str, **fields: str) -> str:
         """Invite an administrator in the console; return what happened, or the request for it."""
-        origin = self.passkey.origin
-        raw = Raw(SimpleNamespace(port=urlsplit(self.stack.url).port, origin=origin))  # type: ignore[arg-type]
-        raw.cookies = {SESSION: self.token.reveal(), DEVICE: self.device.reveal()}
-        page = raw.get("/console/operators").text
         form = {"login": login, "name": login.title(), "role": "operator-admin", **fields}
-        form["form_token"] = _found(r'name="form_token" value="([^"]+)"', page)
-        asked = raw.post("/console/operators/invite", form).text
-        options = json.loads(html.unescape(_found(r'data-options="([^"]+)"', asked)))
-        form["ticket"] = _found(r'name="ticket" value="([^"]+)"', asked)
-        form["response"] = self.passkey.get(options).decode()
-        done = raw.post("/console/operators/invite", form)
+        _, done = self.confirms("/console/operators/invite", form)
         if done.status == 303:
             return str(done.getheader("location")).removeprefix("/console/approvals/")
         return "invited" if "sri_" in done.text else _found(r"<code>([a-z_]+)</code>", done.text)
@@ -129,6 +132,11 @@ def _found(pattern: str, text: str) -> str:
     match = re.search(pattern, text)
     assert match is not None, text
     return match[1]
+
+
+def _options(page: str) -> Any:
+    """Return what a page asks the browser's passkeys for."""
+    return json.loads(html.unescape(_found(r'data-options="([^"]+)"', page)))
 
 
 def code(answer: Answer) -> tuple[int, str]:
@@ -274,6 +282,28 @@ def test_nobody_makes_an_administrator_alone(guarded: Stack, people: tuple[Perso
     assert alice.invites("mina", approval=asked) == "approval_mismatch"
     assert alice.invites("mona", approval=asked) == "invited"
     assert alice.invites("mona", approval=asked) == "approval_used"
+
+
+def test_a_passkey_is_added_late_in_a_session_too(
+    guarded: Stack, people: tuple[Person, Person]
+) -> None:
+    alice, _ = people
+
+    async def grow_old(house: Any) -> None:
+        await house.database.execute(
+            "UPDATE iam.operator_session SET mfa_at = mfa_at - interval '6 minutes'"
+        )
+
+    guarded.admin(grow_old)
+    time.sleep(0.6)  # what was read of a session is trusted for half a second
+    raw, page = alice.confirms("/console/passkeys/add", {"name": "spare"})
+    form = {
+        name: _found(rf'name="{name}" value="([^"]+)"', page.text)
+        for name in ("ticket", "form_token", "name")
+    }
+    form["response"] = Authenticator(alice.passkey.origin).create(_options(page.text)).decode()
+    added = raw.post("/console/passkeys/create", form)
+    assert (added.status, added.getheader("location")) == (303, "/console"), added.text
 
 
 def _until(call: Callable[[], Answer]) -> Answer:

@@ -70,6 +70,7 @@ PAGES = (
         action="account:add_passkey",
         handler=create,
         fields={"name": LINE, **TICKET, **RESPONSE},
+        confirmed=True,  # the ticket is this session's, given after a proof, minutes ago
     ),
     Page(
         method="POST",
