@@ -284,6 +284,20 @@ def test_nobody_makes_an_administrator_alone(guarded: Stack, people: tuple[Perso
     assert alice.invites("mona", approval=asked) == "approval_used"
 
 
+def test_a_second_administrator_approves_a_recovery_in_the_console(
+    guarded: Stack, people: tuple[Person, Person]
+) -> None:
+    alice, _ = people
+    lost = Person(guarded, "zoe")
+    ask = ("operators", "recover", "zoe")
+    assert strongroom(*ask, "--reason=phone lost", data_dir=guarded.data_dir).code == 0
+    alone = strongroom(*ask, "--approve", data_dir=guarded.data_dir)
+    assert "(second_person_needed)" in alone.err
+    raw, done = alice.confirms(f"/console/operators/{lost.id}/recover", {})
+    assert done.status == 200 and "sri_" in done.text, done.text
+    assert lost.id not in raw.get("/console/operators").text, "it waits no longer"
+
+
 def test_a_passkey_is_added_late_in_a_session_too(
     guarded: Stack, people: tuple[Person, Person]
 ) -> None:

@@ -194,7 +194,11 @@ async def test_a_recovery_takes_two_others_and_ends_what_was(desk: Desk) -> None
     shell = "local:ada"
     await recoveries.ask(bob.id, actor=SHELL, reason="again")
     await refused(recoveries.approve(bob.id, actor=SHELL), two)
+    await refused(recoveries.approve(bob.id, actor=asker), two)  # at her shell she is herself
     assert (await recoveries.approve(bob.id, actor=second))[0].asked_by == shell
+    await recoveries.ask(bob.id, actor=await kim.principal(), reason="once more")
+    await desk.operators.accounts.leave(kim.id, actor=ada.id, reason="end of contract")
+    await refused(recoveries.approve(bob.id, actor=second), two)  # one of the two has left
 
 
 async def test_what_was_begun_before_an_account_changed_hands_ends_with_it(desk: Desk) -> None:

@@ -10,6 +10,7 @@ from strongroom.console.confirm import PROOF, confirmed
 from strongroom.console.model import Reply, redirect
 from strongroom.console.page import LINE, ROOT, Page, Visit
 from strongroom.kernel.errors import StrongroomError
+from strongroom.kernel.secret import Secret
 
 _HERE = ROOT + "/operators"
 _ROLES: dict[str, Literal["operator-read", "operator-admin"]] = {
@@ -24,6 +25,7 @@ async def listed(visit: Visit) -> Reply:
     return visit.show(
         "operators.html",
         operators=found,
+        recoveries=await visit.services.operators.accounts.recoveries.waiting(),
         may_invite="operator-admin" in visit.visitor.roles,
     )
 
@@ -60,9 +62,28 @@ async def invite(visit: Visit) -> Reply:
     view, code = await visit.services.operators.accounts.invite(
         login, name=name, role=role, actor=visit.visitor.id
     )
+    return _handed(visit, view.login, code)
+
+
+async def recover(visit: Visit) -> Reply:
+    """Approve the recovery that another person asked for, and show the new code, once."""
+    accounts = visit.services.operators.accounts
+    account = await accounts.show(visit.id)
+    waiting = [one for one in await accounts.recoveries.waiting() if one.operator == account.id]
+    about = {"Login": account.login, "Name": account.name}
+    for one in waiting[-1:]:
+        about |= {"Asked by": one.asked_by, "Reason": one.reason}
+    proof = await confirmed(visit, what="Let this person enroll anew", about=about)
+    if isinstance(proof, Reply):
+        return proof
+    _, code = await accounts.recoveries.approve(account.id, actor=visit.visitor)
+    return _handed(visit, account.login, code)
+
+
+def _handed(visit: Visit, login: str, code: Secret[str]) -> Reply:
     return visit.show(
         "invited.html",
-        login=view.login,
+        login=login,
         invitation=code.reveal(),
         address=visit.settings.origin + ROOT + "/invitation",
     )
@@ -92,6 +113,14 @@ PAGES = (
         action="operator:invite",
         handler=invite,
         fields={"login": 64, "name": LINE, "role": 20, "approval": 40, **PROOF},
+        confirmed=True,
+    ),
+    Page(
+        method="POST",
+        path=_HERE + "/{id}/recover",
+        action="operator:recover",
+        handler=recover,
+        fields=PROOF,
         confirmed=True,
     ),
 )

@@ -16,9 +16,10 @@ from strongroom.identity.model import Principal
 from strongroom.identity.operators import errors
 from strongroom.identity.operators import records as accounts
 from strongroom.identity.operators.context import Context, note
-from strongroom.identity.operators.decide import check_person, check_second
+from strongroom.identity.operators.decide import check_person, check_second, is_shell
 from strongroom.identity.operators.invitations import hash_of, new_code
 from strongroom.identity.operators.model import Account, RecoveryView
+from strongroom.identity.operators.names import typed
 from strongroom.identity.operators.recovery import records
 from strongroom.identity.operators.sessions import Sessions
 from strongroom.kernel.edge_limits import RECOVERY_HOURS
@@ -28,6 +29,7 @@ from strongroom.storage import Change, Verdict
 
 _LASTS = timedelta(hours=RECOVERY_HOURS)
 _RECOVERABLE = ("active", "recovering", "disabled")
+_ADMINISTERS = ("active", "operator-admin")
 _STALE_RETRIES = 5
 
 
@@ -93,7 +95,8 @@ class Recoveries:
             if waiting is None:
                 raise errors.recovery_not_found()
             others = await accounts.other_admins(self._context.database, account.uuid)
-            check_second(operator, asked_by=waiting.asked_by, approver=actor.id, others=others)
+            asked_by, approver = await self._people(waiting.asked_by, actor.id)
+            check_second(operator, asked_by=asked_by, approver=approver, others=others)
             code, change = new_code(), Change()
             accounts.cut_off(
                 change,
@@ -125,6 +128,29 @@ class Recoveries:
                 approved = msgspec.structs.replace(waiting, approved_by=actor.id, approved_at=now)
                 return approved, code
         raise changed_meanwhile()
+
+    async def _people(self, asked_by: str, approver: str) -> tuple[str, str]:
+        """Return who asked and who approves; a shell user is the account of the same login.
+
+        Two shells stay as they are: `check_second` takes them only where nobody else administers.
+
+        Raises:
+            StrongroomError: `second_person_needed` when who asked administers no longer.
+        """
+        if not (is_shell(asked_by) and is_shell(approver)):
+            asked_by, approver = await self._person(asked_by), await self._person(approver)
+        if not is_shell(asked_by):
+            asker = await accounts.account(self._context.database, uuid_of(asked_by, "opr"))
+            if asker is None or (asker.view.status, asker.view.role) != _ADMINISTERS:
+                raise errors.second_person()
+        return asked_by, approver
+
+    async def _person(self, actor: str) -> str:
+        if not is_shell(actor):
+            return actor
+        login = typed(actor.removeprefix("local:"))
+        found = await accounts.account_by_login(self._context.database, login)
+        return actor if found is None else found.view.id
 
     async def _recoverable(self, operator: str) -> Account:
         account = await accounts.account(self._context.database, uuid_of(operator, "opr"))
