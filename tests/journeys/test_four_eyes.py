@@ -7,6 +7,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
@@ -180,6 +181,20 @@ def test_a_card_number_is_seen_by_two_people_once(
     assert code(alice.call("POST", path, PURPOSE, **named)) == (409, "approval_used")
     shown = bob.call("GET", f"/v1/approvals/{approval}").json
     assert (shown["state"], shown["approved_by"]) == ("used", [bob.id])
+
+
+def test_small_refunds_at_once_add_up_too(guarded: Stack) -> None:
+    """Each was asked about before any of them was there; what counts is the payment as it is."""
+    payment = pay(guarded, amount=2_000).json["id"]
+    path = f"/v1/payments/{payment}/refunds"
+
+    def refund(_: int) -> Answer:
+        return guarded.call("POST", path, {"amount": 200}, idempotency_key=new_key())
+
+    with ThreadPoolExecutor(8) as many:
+        answers = list(many.map(refund, range(8)))
+    assert sum(answer.status == 201 for answer in answers) <= 2, "400 of 500"
+    assert guarded.call("GET", f"/v1/payments/{payment}").json["amount_refunded"] <= 500
 
 
 def test_a_large_refund_takes_an_operator_and_small_ones_add_up(

@@ -209,14 +209,20 @@ class Call:
         """The caller as payments wants it."""
         return Caller(self.actor, self.request, self._permit)
 
-    def _permit(self, payment: Mapping[str, str | int]) -> None:
-        """Ask the policies again, now that the payment is known."""
+    def _permit(self, payment: Mapping[str, str | int], given_back_minor: int) -> None:
+        """Ask the policies again, now that the payment is known.
+
+        What was given back of it may have become more since it was first looked at.
+        """
+        context, amount = dict(self.granted), payment.get("amount")
+        if "alone_up_to" in context and type(amount) is int:
+            context["amount"] = given_back_minor + amount
         if self.principal is not None:
             self.services.authorizer.check(
                 self.principal,
                 action=self.action,
                 merchant=self.owner,
-                context=self.granted,
+                context=context,
                 resource=payment,
                 source=self.source,
             )

@@ -146,8 +146,9 @@ class Refund(msgspec.Struct, frozen=True):
     created_at: datetime
 
 
-Permit = Callable[[Mapping[str, str | int]], object]
-"""Asks the policies about a payment by its attributes (access/schema.cedarschema)."""
+Permit = Callable[[Mapping[str, str | int], int], object]
+"""Asks the policies about a payment by its attributes (access/schema.cedarschema), and by how much
+of it was given back or is about to be, in minor units."""
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -171,7 +172,8 @@ class Caller(msgspec.Struct, frozen=True):
                     "amount": amount_minor,
                     "left": left.get(operation, payment.amount_minor),
                     "currency": payment.currency,
-                }
+                },
+                payment.refunded_minor + payment.refunding_minor,
             )
 
 
