@@ -18,14 +18,14 @@ async def create_refund(call: Call) -> Reply:
     body: RefundBody = call.body
     if body.reason is not None:
         check_no_card_number(body.reason, param="reason")
-    known = await _alone_or_approved(call, body)
-    if known is not None:
-        return answered(known)
+    permitted = await _alone_or_approved(call, body)
+    if isinstance(permitted, Answer):
+        return answered(permitted)
     return answered(
         await call.services.payments.refund(
             call.merchant,
             call.params["payment_id"],
-            amount_minor=body.amount,
+            amount_minor=permitted,
             reason=body.reason,
             caller=call.caller,
             idempotency=call.idempotency,
@@ -33,10 +33,11 @@ async def create_refund(call: Call) -> Reply:
     )
 
 
-async def _alone_or_approved(call: Call, body: RefundBody) -> Answer | None:
-    """Let a refund pass that one may give alone, or that was approved.
+async def _alone_or_approved(call: Call, body: RefundBody) -> Answer | int | None:
+    """Let a refund pass that one may give alone, or that was approved; return its amount.
 
-    Refunds of one payment count together, so that a large one is not cut into small ones. Returns
+    Refunds of one payment count together, so that a large one is not cut into small ones. All that
+    is left (None) becomes the amount that was approved: what is left may grow meanwhile. Returns
     the answer when the same request was carried out before: a repetition needs no new approval.
     """
     services, payment_id = call.services, call.params["payment_id"]
@@ -61,7 +62,7 @@ async def _alone_or_approved(call: Call, body: RefundBody) -> Answer | None:
         context={"amount": amount, **context},
         used_for=call.idempotency.key,
     )
-    return None
+    return amount or None
 
 
 async def list_refunds(call: Call) -> Reply:

@@ -120,8 +120,7 @@ class ApiKeys:
             made, text = await self._add(
                 change, spec, actor=actor, request=request, now=now, replaces=key_id
             )
-            if ends != stored.view.expires_at:
-                records.set_end(change, stored, at=ends)
+            records.set_end(change, stored, at=ends)
             entry = Entry(
                 action="identity:api_key:rotate",
                 subject=key_id,
