@@ -36,7 +36,12 @@ def strongroom(*words: object, data_dir: Path | None = None, timeout: float = 60
     command = [str(word) for word in words]
     if data_dir is not None:
         command.append(f"--data-dir={data_dir}")
-    return _nursery().run(command, timeout)
+    try:
+        return _nursery().run(command, timeout)
+    except BaseException:  # its answer may still come: the next command must not get it
+        _nursery().close()
+        _nursery.cache_clear()
+        raise
 
 
 _NURSERY = """

@@ -43,7 +43,7 @@ def walk_page(page: str, path: Path, folder: Path) -> str:
     found = blocks(page)
     assert found, page
     (folder / "up.ready").unlink(missing_ok=True)
-    done = walk("\n".join(found), path, cwd=folder, timeout_s=300)
+    done = walk("\n".join(found), path, cwd=folder, timeout_s=600)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return done.stdout
 

@@ -11,7 +11,7 @@ import pytest
 from strongroom.storage.embedded import EmbeddedPostgres
 from tests.cli.support import Run, refused, strongroom
 
-pytestmark = pytest.mark.slow(25)
+pytestmark = [pytest.mark.slow(25), pytest.mark.timeout(300)]
 
 PAYLOAD = '{"key":"dek_1","version":2}'
 

@@ -45,6 +45,7 @@ def jwks(key: bytes) -> str:
     return json.dumps({"keys": [{"kty": "OKP", "crv": "Ed25519", "x": x, "kid": "k1"}]})
 
 
+@pytest.mark.timeout(300)
 def test_the_pages_run_and_a_demanded_approval_is_demanded(home: Path, tmp_path: Path) -> None:
     shown = blocks("docs/four-eyes.md") + blocks("docs/operations/access-review.md")
     done = walk(

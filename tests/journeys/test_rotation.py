@@ -16,7 +16,7 @@ from tests.support.pay import card, pay
 from tests.support.runbook import blocks, programs, walk
 from tests.support.stack import Stack
 
-pytestmark = pytest.mark.slow(120)
+pytestmark = [pytest.mark.slow(120), pytest.mark.timeout(300)]
 
 SAVED = 40
 
@@ -131,6 +131,6 @@ def test_the_runbook_works(own_stack: Stack, tmp_path: Path, page: str) -> None:
     path = programs(tmp_path)
     script = "\n".join(blocks(f"docs/operations/{page}.md"))
     variables = {"DATA": str(own_stack.data_dir), "MERCHANT": own_stack.merchant}
-    done = walk(script, path, cwd=tmp_path, timeout_s=120, **variables)
+    done = walk(script, path, cwd=tmp_path, timeout_s=240, **variables)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "done" in done.stdout
