@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from http.client import HTTPException
 from typing import Any
 
 from tests.support.crashing import FILE
@@ -62,7 +63,7 @@ def load_until(
             sent.append((key, given))
             try:
                 stack.call("POST", "/v1/payments", given, idempotency_key=key, timeout=10)
-            except OSError:
+            except (OSError, HTTPException):  # gone before, or in the middle of, an answer
                 time.sleep(0.05)
 
     workers = [threading.Thread(target=work) for _ in range(threads)]
