@@ -18,7 +18,7 @@ def crash_during(stack: Stack, point: str, call: Any) -> Answer | None:
     (stack.data_dir / FILE).write_text(point)
     try:
         answer = call()
-    except OSError:
+    except (OSError, HTTPException):
         answer = None
     deadline = time.monotonic() + 30
     while set(stack.server_pids()) & set(pids) and time.monotonic() < deadline:
@@ -34,7 +34,7 @@ def await_ready(stack: Stack) -> None:
         try:
             if stack.call("GET", "/health/ready", key=None).status == 200:
                 return
-        except OSError:
+        except (OSError, HTTPException):
             pass
         time.sleep(0.05)
     raise AssertionError("the server did not come back")
