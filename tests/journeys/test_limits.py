@@ -84,7 +84,10 @@ def test_two_processes_count_as_one(limited: Stack) -> None:
     other = limited.call("GET", "/v1/payments?limit=1", key=limited.other_secret_key)
     assert other.status == 200
     assert other.headers["ratelimit-policy"] == '"key";q=1;w=3600'
-    for _ in range(20):  # both processes learn of it within a few calls
+    codes = []
+    for _ in range(30):  # both learn of it with their next refusal; the key itself has more left
         limited.call("GET", "/v1/payments", key=f"sr_test_sk_{'x' * 36}")
-    shut_out = limited.call("GET", "/v1/payments", key=limited.other_secret_key)
-    assert (shut_out.status, shut_out.json["code"]) == (429, "rate_limited")
+        codes.append(limited.call("GET", "/v1/payments", key=limited.other_secret_key).status)
+        if codes[-5:] == [429] * 5:
+            return
+    pytest.fail(f"nobody was shut out: {codes}")

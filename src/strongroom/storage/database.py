@@ -184,7 +184,8 @@ class Database:
         pool, self._pool = self._pool, None
         if pool is not None:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(pool.close(), timeout=5)
+                async with asyncio.timeout(5):
+                    await pool.close()
 
     async def _connect(self) -> Any:
         with _translated():

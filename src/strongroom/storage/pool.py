@@ -63,9 +63,12 @@ class Pool:
             if not waiting.done():
                 waiting.set_exception(StorageUnavailable("shutting down"))
         idle, self._idle = self._idle, []
-        await asyncio.gather(*(connection.close() for connection in idle), return_exceptions=True)
-        for connection in idle:
-            connection.terminate()
+        try:
+            closing = (connection.close() for connection in idle)
+            await asyncio.gather(*closing, return_exceptions=True)
+        finally:  # also when there is no time to part in order
+            for connection in idle:
+                connection.terminate()
 
     async def _make(self) -> Any:
         """Connect in room that is counted already."""
